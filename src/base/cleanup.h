@@ -9,10 +9,10 @@
 /* AUTO(thing) t = NULL;  frees with thing_free() at the end of the scope.
  * DEFINE_AUTO(thing) stands after the declaration of thing_free() in thing's header. */
 #define AUTO(type) __attribute__((cleanup(type##_auto_free))) struct type *
-#define DEFINE_AUTO(type)                                                                          \
-	static inline void type##_auto_free(struct type **ref)                                     \
-	{                                                                                          \
-		type##_free(*ref);                                                                 \
+#define DEFINE_AUTO(type)                                      \
+	static inline void type##_auto_free(struct type **ref) \
+	{                                                      \
+		type##_free(*ref);                             \
 	}
 
 /* AUTO_DONE(thing) t = ...;  the same for a struct in place, released by thing_done(). */
@@ -22,17 +22,17 @@
 #define AUTO_CLOSE __attribute__((cleanup(cleanup_close)))
 
 /* The value, leaving nothing behind for the AUTO variable to release. */
-#define TAKE(pointer)                                                                              \
-	({                                                                                         \
-		__auto_type taken_ = (pointer);                                                    \
-		(pointer) = NULL;                                                                  \
-		taken_;                                                                            \
+#define TAKE(pointer)                           \
+	({                                      \
+		__auto_type taken_ = (pointer); \
+		(pointer) = NULL;               \
+		taken_;                         \
 	})
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int taken_ = (fd);                                                                 \
-		(fd) = -1;                                                                         \
-		taken_;                                                                            \
+#define TAKE_FD(fd)                \
+	({                         \
+		int taken_ = (fd); \
+		(fd) = -1;         \
+		taken_;            \
 	})
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))

@@ -11,8 +11,9 @@
 
 /* An unnamed file in the file system of dirfd (O_TMPFILE, read and write). */
 MUST_CHECK int durable_temp(int dirfd, int *ret_fd, struct err *err);
-/* Syncs fd's data and gives it its name in dirfd; an existing name is replaced where replace is set,
- * else kept and reported as 0 (content-addressed files are equal).  Does not sync the directory. */
+/* Syncs fd's data and gives it its name in dirfd; an existing name is replaced where replace is
+ * set, else kept and reported as 0 (content-addressed files are equal).  Does not sync the
+ * directory. */
 MUST_CHECK int durable_link(int fd, int dirfd, const char *name, bool replace, struct err *err);
 MUST_CHECK int durable_sync_dir(int dirfd, struct err *err);
 /* Whole file: temp, write, sync, link with replace, sync of the directory. */

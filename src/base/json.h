@@ -1,4 +1,5 @@
-/* json - thin, checked access to json-c.  Parsing has limits; getters never abort on a wrong type. */
+/* json - thin, checked access to json-c.  Parsing has limits; getters never abort on a wrong type.
+ */
 #pragma once
 
 #include <json-c/json.h>
@@ -33,8 +34,8 @@ json *json_get_object(json *object, const char *key);
 json *json_get_array(json *object, const char *key);
 size_t json_array_len(json *array); /* 0 for NULL */
 
-/* Appends the strings of an array to list; ERR_INVALID when an item is no string or has a zero byte.
- * An absent array adds nothing. */
+/* Appends the strings of an array to list; ERR_INVALID when an item is no string or has a zero
+ * byte. An absent array adds nothing. */
 MUST_CHECK int json_get_strv(json *object, const char *key, struct strv *list, struct err *err);
 
 /* Builders; each hands its value to object and aborts without memory. */

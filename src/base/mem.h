@@ -20,13 +20,15 @@ void *mem_grow(void *take_memory, size_t count, size_t size);
 
 char *mem_strdup(const char *text);
 
-/* Zeroed memory of a size from outside: ERR_LIMIT above max_bytes, ERR_SYSTEM when there is none. */
+/* Zeroed memory of a size from outside: ERR_LIMIT above max_bytes, ERR_SYSTEM when there is none.
+ */
 MUST_CHECK int mem_try(uint64_t size, uint64_t max_bytes, void **ret_memory, struct err *err);
 
-/* A bug of ours: prints where and aborts.  Stays on in releases; nothing from outside may reach it. */
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (__builtin_expect(!(condition), 0))                                             \
-			mem_check_failed(#condition, __FILE__, __LINE__);                          \
+/* A bug of ours: prints where and aborts.  Stays on in releases; nothing from outside may reach it.
+ */
+#define CHECK(condition)                                                  \
+	do {                                                              \
+		if (__builtin_expect(!(condition), 0))                    \
+			mem_check_failed(#condition, __FILE__, __LINE__); \
 	} while (0)
 _Noreturn void mem_check_failed(const char *condition, const char *file, int line);

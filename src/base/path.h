@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-/* Opens path as if root were "/": symlinks and ".." cannot leave it.  flags as open(2), O_CLOEXEC is
- * added; mode counts with O_CREAT.  Returns the fd or a negative errno. */
+/* Opens path as if root were "/": symlinks and ".." cannot leave it.  flags as open(2), O_CLOEXEC
+ * is added; mode counts with O_CREAT.  Returns the fd or a negative errno. */
 MUST_CHECK int path_at_open(int root, const char *path, int flags, mode_t mode);
 /* The same, but any symlink on the way, and "..", is refused (-ELOOP, -EXDEV). */
 MUST_CHECK int path_at_open_beneath(int root, const char *path, int flags, mode_t mode);

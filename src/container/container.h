@@ -78,12 +78,13 @@ struct container_create {
 	 * becomes the root. */
 	int (*mount_root)(void *context, int *ret_mount_fd, struct err *err);
 	void *context;
-	const char *root_dir;  /* an empty host directory the root is attached to before pivot_root */
+	const char
+		*root_dir; /* an empty host directory the root is attached to before pivot_root */
 	const char *cache_dir; /* compiled seccomp filters, by digest */
 	int stdio[3];          /* borrowed; unused with a terminal */
 	int console_socket;    /* with process.terminal: the pty master is sent here (SCM_RIGHTS) */
-	int go_fd;             /* the init waits for one byte here before exec; end of file: it dies */
-	int report_fd;         /* CLOEXEC write end: see container_report_read; closes at exec */
+	int go_fd;     /* the init waits for one byte here before exec; end of file: it dies */
+	int report_fd; /* CLOEXEC write end: see container_report_read; closes at exec */
 	const int *ready_mounts; /* detached mounts for the spec's bind mounts, by index, or -1 */
 };
 /* Clones the init in its namespaces as a child of the caller and returns at once; it sets itself up
@@ -104,14 +105,15 @@ MUST_CHECK int container_mounts_open(const struct container_spec *spec, int **re
 
 /* ---- exec in a running container ---- */
 struct container_exec {
-	int pidfd;             /* of its init */
+	int pidfd; /* of its init */
 	pid_t pid;
-	const struct container_spec *spec; /* its process part: args, env, cwd, user, caps, terminal */
+	const struct container_spec
+		*spec; /* its process part: args, env, cwd, user, caps, terminal */
 	const struct cgroup *cgroup;
 	const char *cache_dir;
 	int stdio[3];
 	int console_socket;
-	const char *user;      /* resolved inside the container; NULL: the spec's */
+	const char *user; /* resolved inside the container; NULL: the spec's */
 };
 /* Starts the process; ERR_NO_COMMAND and the like as for create.  *ret_pidfd is waitable by the
  * caller (its child). */

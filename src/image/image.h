@@ -25,8 +25,9 @@ char *image_repository_familiar(const char *repository);
 
 /* An OCI image configuration (image-spec config.md), already verified by digest. */
 struct image_config {
-	char *architecture, *variant, *os, *author, *user, *working_dir, *stop_signal; /* NULL: absent */
-	int64_t created_ns; /* 0: absent */
+	char *architecture, *variant, *os, *author, *user, *working_dir,
+		*stop_signal; /* NULL: absent */
+	int64_t created_ns;   /* 0: absent */
 	struct strv env, entrypoint, cmd, labels /* NAME=VALUE */, volumes, exposed_ports, shell;
 	bool has_entrypoint, has_cmd;
 	struct digest *diff_ids; /* owned */
@@ -40,17 +41,18 @@ char *image_config_make(const struct digest *diff_id, int64_t created_ns, const 
 
 /* One layer of an image that stands in an archive. */
 struct image_layer {
-	char *member;        /* owned; its name in the archive */
-	struct digest blob;  /* as declared; unset where the format declares none (docker-archive) */
+	char *member;       /* owned; its name in the archive */
+	struct digest blob; /* as declared; unset where the format declares none (docker-archive) */
 	struct digest diff_id;
-	char *media_type;    /* owned; NULL where the format declares none */
+	char *media_type; /* owned; NULL where the format declares none */
 };
 /* One image of an archive: config and manifest bytes verified against their declared digests. */
 struct image_plan {
-	struct digest id;    /* of config */
-	char *config;        /* owned */
+	struct digest id; /* of config */
+	char *config;     /* owned */
 	size_t config_len;
-	char *manifest;      /* owned; as it came, or made by us for docker-archive: NULL until layers are known */
+	char *manifest; /* owned; as it came, or made by us for docker-archive: NULL until layers
+			   are known */
 	size_t manifest_len;
 	struct image_layer *layers; /* owned; as many as the config has diff_ids */
 	size_t layers_len;
@@ -67,9 +69,9 @@ struct image_members {
 		struct err *err);
 	bool (*has)(void *context, const char *name);
 };
-/* Reads an OCI image layout (oci-layout, index.json: nested indexes, platform linux/amd64 chosen) or
- * a docker-archive (manifest.json); an archive that is both is read as OCI layout, with the tags of
- * manifest.json where the index names none. */
+/* Reads an OCI image layout (oci-layout, index.json: nested indexes, platform linux/amd64 chosen)
+ * or a docker-archive (manifest.json); an archive that is both is read as OCI layout, with the tags
+ * of manifest.json where the index names none. */
 MUST_CHECK int image_archive_read(const struct image_members *members,
 	struct image_archive *ret_archive, struct err *err);
 void image_archive_done(struct image_archive *archive);

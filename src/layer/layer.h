@@ -21,12 +21,12 @@ MUST_CHECK int layer_detect(int fd, uint64_t offset, enum layer_compression *ret
 	struct err *err);
 
 struct layer_job {
-	int source_fd;    /* borrowed; read with pread where it can seek, else with read */
-	uint64_t offset;  /* where the blob starts in source_fd */
-	uint64_t size;    /* of the blob in bytes; UINT64_MAX: until the end of source_fd */
+	int source_fd;   /* borrowed; read with pread where it can seek, else with read */
+	uint64_t offset; /* where the blob starts in source_fd */
+	uint64_t size;   /* of the blob in bytes; UINT64_MAX: until the end of source_fd */
 	enum layer_compression compression;
-	int blob_fd;      /* borrowed; gets the blob's bytes as they come; -1: not wanted */
-	int erofs_fd;     /* borrowed; an empty regular file open for reading and writing */
+	int blob_fd;  /* borrowed; gets the blob's bytes as they come; -1: not wanted */
+	int erofs_fd; /* borrowed; an empty regular file open for reading and writing */
 };
 
 struct layer_result {
@@ -44,8 +44,8 @@ MUST_CHECK int layer_convert(const struct layer_job *job, struct layer_result *r
 /* The merged metadata image of layers (lowest first, EROFS files made by layer_convert, borrowed
  * fds): whiteouts resolved, file data by chunk index into the layers as extra devices 1..len.
  * *ret_bytes gets its size. */
-MUST_CHECK int layer_merge(const int *layer_fds, size_t layers_len, int out_fd,
-	uint64_t *ret_bytes, struct err *err);
+MUST_CHECK int layer_merge(const int *layer_fds, size_t layers_len, int out_fd, uint64_t *ret_bytes,
+	struct err *err);
 
 /* Members of an uncompressed tar in a seekable file; nothing of their content is read.  A name is
  * as it stands in the archive (PAX and GNU long names applied). */

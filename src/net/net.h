@@ -1,4 +1,5 @@
-/* net - bridges, veth, addresses, the firewall table.  Remembers nothing: engine names everything. */
+/* net - bridges, veth, addresses, the firewall table.  Remembers nothing: engine names everything.
+ */
 #pragma once
 
 #include <netinet/in.h>
@@ -51,7 +52,7 @@ MUST_CHECK int net_address_release(int dir_fd, const char *owner, struct in_addr
 struct net_port {
 	const char *host_name; /* at most 15 bytes: "mt" and 12 digits of the id */
 	struct in_addr address;
-	uint8_t mac[6];        /* out */
+	uint8_t mac[6]; /* out */
 };
 MUST_CHECK int net_port_connect(const struct net_bridge *bridge, struct net_port *port,
 	int netns_fd, struct err *err);

@@ -1,5 +1,5 @@
-/* state - the database: SQLite (WAL), numbered migrations, short transactions.  Only engine uses it.
- * Strings in records are owned by the record; *_done frees them. */
+/* state - the database: SQLite (WAL), numbered migrations, short transactions.  Only engine uses
+ * it. Strings in records are owned by the record; *_done frees them. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +29,7 @@ struct state_image {
 	struct digest manifest; /* of the manifest blob */
 	int64_t created_ns;     /* as the image says; 0 unknown */
 	int64_t loaded_ns;
-	uint64_t size_bytes;    /* sum of its layers' tar bytes, as docker images counts */
+	uint64_t size_bytes;        /* sum of its layers' tar bytes, as docker images counts */
 	struct state_layer *layers; /* owned, lowest first */
 	size_t layers_len;
 };
@@ -64,8 +64,8 @@ MUST_CHECK int state_image_remove(struct state *state, const struct digest *id,
 struct state_workload {
 	char *id;
 	char *name;
-	char *spec;        /* JSON: the resolved workload specification (engine/spec.h) */
-	char *image;       /* reference or id as the user gave it */
+	char *spec;  /* JSON: the resolved workload specification (engine/spec.h) */
+	char *image; /* reference or id as the user gave it */
 	struct digest image_id;
 	int64_t created_ns;
 	bool auto_remove;

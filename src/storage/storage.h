@@ -13,9 +13,9 @@
  * last mark removed unmounts.  All calls leave the caller's mount namespace and directory as they
  * were. */
 struct storage_image {
-	int run_fd;          /* borrowed; the run directory */
-	const char *key;     /* one path component: the image's id in hex */
-	const char *merged;  /* absolute path of the merged metadata file; NULL: overlay of layers */
+	int run_fd;         /* borrowed; the run directory */
+	const char *key;    /* one path component: the image's id in hex */
+	const char *merged; /* absolute path of the merged metadata file; NULL: overlay of layers */
 	const char *const *layers; /* absolute paths of layer files, lowest first = device 1 */
 	size_t layers_len;
 };

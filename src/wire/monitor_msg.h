@@ -8,15 +8,16 @@
 
 enum monitor_msg_type {
 	/* client to monitor */
-	MONITOR_ATTACH = 1, /* value: bits of enum monitor_stream that are wanted; stdin: may send */
-	MONITOR_STDIN,      /* data; empty: end of input */
-	MONITOR_RESIZE,     /* value: rows << 16 | columns */
+	MONITOR_ATTACH =
+		1,      /* value: bits of enum monitor_stream that are wanted; stdin: may send */
+	MONITOR_STDIN,  /* data; empty: end of input */
+	MONITOR_RESIZE, /* value: rows << 16 | columns */
 	MONITOR_DETACH,
 	/* monitor to client */
-	MONITOR_OUTPUT,     /* value: MONITOR_STDOUT or MONITOR_STDERR; data */
-	MONITOR_EXIT,       /* value: wait status; sent last, after all output and after the record
-	                       of the exit is written */
-	MONITOR_REFUSED     /* data: why (no room for another client) */
+	MONITOR_OUTPUT, /* value: MONITOR_STDOUT or MONITOR_STDERR; data */
+	MONITOR_EXIT,   /* value: wait status; sent last, after all output and after the record
+			   of the exit is written */
+	MONITOR_REFUSED /* data: why (no room for another client) */
 };
 
 enum monitor_stream { MONITOR_STDIN_BIT = 1, MONITOR_STDOUT = 2, MONITOR_STDERR = 4 };
