@@ -31,7 +31,9 @@ int err_set(struct err *err, enum err_kind kind, const char *format, ...)
 int err_sys(struct err *err, int errnum, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Puts context in front of what err already says ("pull x: ...").  Returns code unchanged. */
+/* Puts context in front of what err already says ("pull x: ...").  Where it says nothing (kind is
+ * ERR_NONE, as after a function that returns only a code) the text of code stands in, and the kind
+ * is derived as by err_sys().  So a struct err starts as { 0 }.  Returns code unchanged. */
 int err_wrap(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -19,7 +19,7 @@ static inline void json_auto_put(json **ref)
 }
 #define AUTO_JSON __attribute__((cleanup(json_auto_put))) json *
 
-/* One complete JSON value, at most JSON_BYTES_MAX bytes and JSON_DEPTH_MAX deep (limits.def),
+/* One complete JSON value, at most LIMIT_JSON_BYTES bytes and LIMIT_JSON_DEPTH deep (limits.def),
  * nothing after it.  what names it in the error ("image config sha256:..."). */
 MUST_CHECK int json_parse(struct view bytes, const char *what, json **ret_value, struct err *err);
 

@@ -14,7 +14,7 @@ MUST_CHECK int num_parse_u64(struct view text, uint64_t max, uint64_t *ret);
 MUST_CHECK int num_parse_octal(struct view text, uint64_t max, uint64_t *ret);
 
 /* A size in bytes as Docker takes it: digits, an optional fraction, then b, k, m, g, t, p in either
- * case (powers of 1024), optionally followed by "b" or "ib". */
+ * case (powers of 1024), optionally followed by "b" or "ib".  Rounded down, at most INT64_MAX. */
 MUST_CHECK int num_parse_size(struct view text, uint64_t *ret_bytes);
 
 /* "1.5" CPUs as billionths; up to nine decimals. */

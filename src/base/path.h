@@ -19,13 +19,17 @@ MUST_CHECK int path_at_open_beneath(int root, const char *path, int flags, mode_
 /* The directory at path inside root, created with its parents where missing (mode, owner uid:gid
  * for what is created); symlinks are followed inside root.  Returns an O_PATH fd. */
 MUST_CHECK int path_at_make_dirs(int root, const char *path, mode_t mode, uid_t uid, gid_t gid);
-/* The regular file at path inside root, created empty (with its parents) where missing; an O_PATH
- * fd to whatever is there. */
+/* The regular file at path inside root, created empty (with its parents, 0755) where missing, as is
+ * the target of a dangling symlink.  An fd to whatever is there, not for reading or writing: O_PATH
+ * where it was there already. */
 MUST_CHECK int path_at_make_file(int root, const char *path, mode_t mode);
 
 /* Reads a whole small file inside root. */
 struct text;
 MUST_CHECK int path_at_read(int root, const char *path, uint64_t max_bytes, struct text *text);
+
+/* The target of a symlink, whole; caller owns. */
+MUST_CHECK int path_read_link(int dirfd, const char *name, char **ret_target);
 
 /* Plain helpers for moat's own directories (trusted names, no hostile writer). */
 MUST_CHECK int path_make_dir(int dirfd, const char *path, mode_t mode); /* 0 if it is there */

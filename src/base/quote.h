@@ -1,5 +1,6 @@
-/* quote - text from outside on its way to a terminal or a log (THREATS rule 15): control bytes,
- * invalid UTF-8 and escapes become \xNN, \n, \t; the rest stays. */
+/* quote - text from outside on its way to a terminal or a log (THREATS rule 15): control characters
+ * (C0, DEL, C1), bidirectional overrides and bytes that are not UTF-8 become \n, \t or \xNN; the
+ * rest stays, the backslash too: the result is for eyes, not for parsing back. */
 #pragma once
 
 #include "base/text.h"
@@ -7,3 +8,5 @@
 void quote_add(struct text *out, struct view outside);
 /* In memory the caller owns. */
 char *quote_string(const char *outside);
+/* For a line whose size is fixed: the same bytes become '?', in place. */
+void quote_flatten(char *line);

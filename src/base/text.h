@@ -16,6 +16,8 @@ struct text {
 };
 
 void text_done(struct text *text);
+/* Makes room for more bytes behind len, and the zero byte: who fills it moves len. */
+void text_reserve(struct text *text, size_t more);
 void text_add(struct text *text, const char *bytes, size_t len);
 void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
