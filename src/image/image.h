@@ -25,9 +25,10 @@ char *image_repository_familiar(const char *repository);
 
 /* An OCI image configuration (image-spec config.md), already verified by digest. */
 struct image_config {
-	char *architecture, *variant, *os, *author, *user, *working_dir,
-		*stop_signal; /* NULL: absent */
-	int64_t created_ns;   /* 0: absent */
+	/* Owned; NULL: absent. */
+	char *architecture, *variant, *os, *author, *comment, *docker_version;
+	char *user, *working_dir, *stop_signal;
+	int64_t created_ns; /* 0: absent */
 	struct strv env, entrypoint, cmd, labels /* NAME=VALUE */, volumes, exposed_ports, shell;
 	bool has_entrypoint, has_cmd;
 	struct digest *diff_ids; /* owned */
@@ -39,10 +40,23 @@ void image_config_done(struct image_config *config);
 /* The configuration of an image made by `import`: os, architecture of this machine, one layer. */
 char *image_config_make(const struct digest *diff_id, int64_t created_ns, const char *comment);
 
+/* What moat knows of a stored image beside its configuration. */
+struct image_facts {
+	struct digest id, manifest;    /* manifest unset: no RepoDigests */
+	const struct strv *references; /* borrowed; full */
+	uint64_t size_bytes;
+	int64_t tagged_ns; /* when it last got a reference; 0: unknown */
+};
+/* The document `docker image inspect` prints as an element of its list; caller owns. */
+json *image_inspect(const struct image_config *config, const struct image_facts *facts);
+
 /* One layer of an image that stands in an archive. */
+#define IMAGE_SIZE_UNDECLARED UINT64_MAX
 struct image_layer {
 	char *member;       /* owned; its name in the archive */
 	struct digest blob; /* as declared; unset where the format declares none (docker-archive) */
+	uint64_t size;      /* of the blob as declared, at most LIMIT_LAYER_BYTES; or
+			       IMAGE_SIZE_UNDECLARED (docker-archive) */
 	struct digest diff_id;
 	char *media_type; /* owned; NULL where the format declares none */
 };
@@ -54,7 +68,8 @@ struct image_plan {
 	char *manifest; /* owned; as it came, or made by us for docker-archive: NULL until layers
 			   are known */
 	size_t manifest_len;
-	struct image_layer *layers; /* owned; as many as the config has diff_ids */
+	struct digest manifest_digest; /* unset while manifest is NULL */
+	struct image_layer *layers;    /* owned; as many as the config has diff_ids */
 	size_t layers_len;
 	struct strv references; /* full references; may be empty */
 };
