@@ -9,8 +9,10 @@
 
 void id_new(char id[ID_LEN + 1]);
 bool id_is(const char *text); /* a complete id */
-/* "brave_turing": Docker's shape of a name; 2^20 of them at least. */
+/* "brave_turing": Docker's shape of a name.  135 adjectives and 265 surnames (names.def) make
+ * 35775 of them, so a caller must be ready to try again. */
 #define ID_NAME_MAX 48
 void id_random_name(char name[ID_NAME_MAX]);
-/* [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 128 bytes. */
+/* [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most this many bytes. */
+#define ID_VALID_NAME_MAX 128
 bool id_name_is_valid(const char *name);

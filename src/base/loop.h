@@ -26,7 +26,7 @@ MUST_CHECK int loop_change(struct loop_watch *watch, uint32_t events, struct err
 /* Blocks the signal for this process and delivers it here. */
 MUST_CHECK int loop_watch_signal(struct loop *loop, int signal_number, loop_signal_fn *fn,
 	void *context, struct loop_watch **ret_watch, struct err *err);
-/* Once, after delay_ms on the monotonic clock. */
+/* Once, after delay_ms on the monotonic clock; the watch stays the caller's to remove. */
 MUST_CHECK int loop_watch_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn *fn,
 	void *context, struct loop_watch **ret_watch, struct err *err);
 void loop_remove(struct loop_watch *watch); /* NULL is fine */

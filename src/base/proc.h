@@ -15,8 +15,9 @@ struct proc_id {
 	uint64_t start_ticks;
 };
 
-/* An O_PATH fd of a procfs of our own (fsopen, subset=none, not reachable by others), or of /proc
- * after its file system type was checked.  Borrowed; opened once per process. */
+/* An O_PATH fd of a procfs of our own (fsopen, in no mount table, of the caller's pid namespace),
+ * or of /proc after its file system type was checked.  Borrowed; opened once per process, and anew
+ * where it was closed. */
 MUST_CHECK int proc_root(struct err *err);
 
 MUST_CHECK int proc_identify(pid_t pid, struct proc_id *ret_id);

@@ -24,12 +24,13 @@ MUST_CHECK int spawn_start(const struct spawn *spawn, pid_t *ret_pid, int *ret_p
 	struct err *err);
 /* Waits at most timeout_ms (-1: for ever), then kills.  *ret_status as of waitpid. */
 MUST_CHECK int spawn_wait(pid_t pid, int pidfd, int timeout_ms, int *ret_status, struct err *err);
-/* Start, feed input, collect stdout and stderr (at most 64 KiB each), wait.  Exit status other than
- * 0 is an error that carries the last line of stderr. */
+/* Start, feed input (spawn->stdio does not count), append stdout to *ret_stdout, wait.  More than
+ * 64 KiB of stdout is ERR_LIMIT; an exit status other than 0 is an error that carries the last line
+ * of stderr. */
 MUST_CHECK int spawn_collect(const struct spawn *spawn, struct view input, int timeout_ms,
 	struct text *ret_stdout, struct err *err);
 
-/* fork(2) with a pidfd: 0 in the child. */
+/* fork(2) with a pidfd (clone3; SIGCHLD at its end): 0 in the child, or a negative errno. */
 MUST_CHECK pid_t spawn_fork(uint64_t clone_flags, int *ret_pidfd);
 
 /* The path of a program installed beside this one ("moat-monitor"), caller owns. */
