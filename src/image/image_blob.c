@@ -61,7 +61,7 @@ int image_blob_write(int dir_fd, struct view bytes, struct digest *ret_digest, s
 
 	/* Its writer may have been stopped before the name was durable, hence the sync. */
 	AUTO_DONE(text) present = { 0 };
-	struct err ignored;
+	struct err ignored = { 0 };
 	if (read_verified(folder, &digest, bytes.len, &present, &ignored) >= 0)
 		r = durable_sync_dir(folder, err);
 	else

@@ -131,7 +131,7 @@ static int add_names(struct image_plan *plan, json *annotations, struct err *err
 	if (name == NULL || image_ref_is_tag(name))
 		return 0;
 	/* The specification lets it be any text: one that is no image name is none. */
-	struct err ignored;
+	struct err ignored = { 0 };
 	int r = image_plan_add_reference(plan, name, &ignored);
 	return r == -E2BIG ? err_copy(err, &ignored) : 0;
 }

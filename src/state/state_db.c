@@ -304,7 +304,7 @@ int state_db_end(struct state *state, int result, struct err *err)
 	}
 	/* A failed commit, and some failures before it, have rolled back on their own. */
 	if (!sqlite3_get_autocommit(state->db)) {
-		struct err ignored;
+		struct err ignored = { 0 };
 		int r = state_db_run(state, &(struct state_db_query){ .sql = "ROLLBACK" },
 			&ignored);
 		(void)r; /* nothing was written; the next BEGIN would say so */
@@ -331,7 +331,7 @@ int state_db_digest(sqlite3_stmt *row, int column, struct digest *ret_digest, st
 		return 0;
 	char text[DIGEST_TEXT_LEN + 2];
 	(void)snprintf(text, sizeof(text), "sha256:%s", hex);
-	struct err ignored;
+	struct err ignored = { 0 };
 	if (digest_parse(view_of(text), ret_digest, &ignored) < 0)
 		return err_set(err, ERR_DAMAGED, "database %s: not a digest: %.80s",
 			sqlite3_db_filename(sqlite3_db_handle(row), "main"), hex);

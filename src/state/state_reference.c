@@ -5,7 +5,7 @@
 int state_reference_put(struct state *state, const char *reference, const struct digest *image_id,
 	struct err *err)
 {
-	struct err reason;
+	struct err reason = { 0 };
 	int r = state_db_run(state,
 		&(struct state_db_query){
 			.sql = "INSERT INTO reference (name, image) VALUES (?1, ?2)"

@@ -52,7 +52,7 @@ static int name_refuse(struct state *state, const char *name, struct err *err)
 static int workload_insert(struct state *state, const struct state_workload *workload,
 	struct err *err)
 {
-	struct err reason;
+	struct err reason = { 0 };
 	int r = state_db_run(state,
 		&(struct state_db_query){
 			.sql = "INSERT INTO workload (" WORKLOAD_COLUMNS ")"
