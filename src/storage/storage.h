@@ -10,8 +10,9 @@
 /* Image mounts.  Each image is mounted once, in a mount namespace of moat's own, pinned at
  * RUN/mnt, whose root is an empty tmpfs: nothing of it is seen in the host's mount table, and no
  * host file system is held by it.  RUN/images/KEY/USER is the mark that USER uses image KEY; the
- * last mark removed unmounts.  All calls leave the caller's mount namespace and directory as they
- * were. */
+ * last mark removed unmounts.  All calls leave the caller's mount namespace, root and directory as
+ * they were, and belong in a process of one thread, in the mount namespace of the host: RUN/mnt is
+ * not seen in namespaces that were copied from it later. */
 struct storage_image {
 	int run_fd;         /* borrowed; the run directory */
 	const char *key;    /* one path component: the image's id in hex */
@@ -21,19 +22,25 @@ struct storage_image {
 };
 
 /* Marks user and returns a detached clone of the mount (open_tree).  Mounts where needed: merged
- * with its devices file-backed (Linux 6.12), else through loop devices (autoclear). */
+ * with its devices file-backed (Linux 6.12), else through loop devices (autoclear).  The mount is
+ * read-only and without device nodes. */
 MUST_CHECK int storage_image_open(const struct storage_image *image, const char *user,
 	int *ret_mount_fd, struct err *err);
 /* Removes the mark; unmounts when it was the last.  Idempotent. */
 MUST_CHECK int storage_image_release(int run_fd, const char *key, const char *user,
 	struct err *err);
-/* Keys that are mounted now, and unmounts of keys whose users are all gone by is_alive. */
+/* Removes the marks of users that are gone by is_alive and unmounts what has no user left; repairs
+ * what a kill -9 left behind.  A user must count as alive before it opens its image. */
 MUST_CHECK int storage_image_sweep(int run_fd, bool (*is_alive)(void *context, const char *user),
 	void *context, struct err *err);
 
-/* A container's root: an overlay of take_lower (a detached mount) and data_fd's "upper" and "work"
+/* Unmounts all images and removes the pinned namespace and all marks: what is open stays usable. */
+MUST_CHECK int storage_unpin(int run_fd, struct err *err);
+
+/* A container's root: an overlay of take_lower (a detached mount) and data_dir's "upper" and "work"
  * directories (created where missing).  lower_dir is an empty directory where the lower layer is
- * attached in the calling mount namespace, which must be private to the container.
- * is_volatile: no sync at unmount (for --rm).  Returns a detached mount. */
+ * attached in the calling mount namespace, which must be private to the container, on kernels that
+ * do not take a detached one (before 6.15).  is_volatile: no sync at unmount (for --rm).  Returns a
+ * detached mount. */
 MUST_CHECK int storage_overlay_open(int take_lower, const char *lower_dir, const char *data_dir,
 	bool is_volatile, int *ret_mount_fd, struct err *err);
