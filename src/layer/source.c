@@ -1,0 +1,158 @@
+/* source - files and taps.  Reads are made in whatever size the reader's buffer has, which feed.c
+ * makes large. */
+#include "layer/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+
+struct file_source {
+	struct source base;
+	int fd; /* borrowed */
+	bool seekable;
+	bool sized; /* left is what must come; else read until the end */
+	uint64_t offset;
+	uint64_t left;
+};
+
+static int file_read(struct source *source, void *bytes, size_t len, size_t *ret_len,
+	struct err *err)
+{
+	struct file_source *file = (struct file_source *)source;
+	size_t want = len < file->left ? len : (size_t)file->left;
+	size_t got = 0;
+	while (got < want) {
+		char *at = (char *)bytes + got;
+		ssize_t n = file->seekable
+				    ? pread(file->fd, at, want - got, (off_t)(file->offset + got))
+				    : read(file->fd, at, want - got);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, errno, "read the archive");
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	if (got < want && file->sized)
+		return err_set(err, ERR_DAMAGED, "the archive is %ju bytes too short",
+			(uintmax_t)(file->left - got));
+	file->offset += got;
+	file->left -= got;
+	*ret_len = got;
+	return 0;
+}
+
+static int file_skip(struct source *source, uint64_t len, struct err *err)
+{
+	struct file_source *file = (struct file_source *)source;
+	if (len > file->left)
+		return err_set(err, ERR_DAMAGED, "the archive is %ju bytes too short",
+			(uintmax_t)(len - file->left));
+	file->offset += len;
+	file->left -= len;
+	return 0;
+}
+
+static void file_free(struct source *source)
+{
+	free(source);
+}
+
+static const struct source_ops file_ops = {
+	.read = file_read,
+	.skip = file_skip,
+	.free = file_free,
+};
+
+static const struct source_ops pipe_ops = {
+	.read = file_read,
+	.free = file_free,
+};
+
+int source_file_new(int fd, uint64_t offset, uint64_t size, struct source **ret_source,
+	struct err *err)
+{
+	bool seekable = lseek(fd, 0, SEEK_CUR) >= 0;
+	if (!seekable && offset != 0)
+		return err_set(err, ERR_INVALID, "a stream cannot be read from offset %ju",
+			(uintmax_t)offset);
+	if (offset > INT64_MAX || (size != UINT64_MAX && size > INT64_MAX - offset))
+		return err_set(err, ERR_INVALID, "no such range in a file: %ju bytes at %ju",
+			(uintmax_t)size, (uintmax_t)offset);
+
+	struct file_source *file = NEW(file_source);
+	*file = (struct file_source){
+		.base.ops = seekable ? &file_ops : &pipe_ops,
+		.fd = fd,
+		.seekable = seekable,
+		.sized = size != UINT64_MAX,
+		.offset = offset,
+		.left = size != UINT64_MAX ? size : INT64_MAX - offset,
+	};
+	*ret_source = &file->base;
+	return 0;
+}
+
+struct tap_source {
+	struct source base;
+	struct source *inner;     /* owned */
+	struct digest_hash *hash; /* borrowed */
+	uint64_t *count;          /* borrowed */
+	int fd;                   /* borrowed */
+};
+
+static int tap_read(struct source *source, void *bytes, size_t len, size_t *ret_len,
+	struct err *err)
+{
+	struct tap_source *tap = (struct tap_source *)source;
+	size_t got;
+	int r = tap->inner->ops->read(tap->inner, bytes, len, &got, err);
+	if (r < 0)
+		return r;
+	if (tap->hash != NULL)
+		digest_hash_add(tap->hash, bytes, got);
+	if (tap->fd >= 0) {
+		r = fd_write_all(tap->fd, bytes, got);
+		if (r < 0)
+			return err_sys(err, -r, "write the blob");
+	}
+	*tap->count += got;
+	*ret_len = got;
+	return 0;
+}
+
+static void tap_free(struct source *source)
+{
+	struct tap_source *tap = (struct tap_source *)source;
+	source_free(tap->inner);
+	free(tap);
+}
+
+static const struct source_ops tap_ops = {
+	.read = tap_read,
+	.free = tap_free,
+};
+
+struct source *source_tap_new(struct source *take_inner, struct digest_hash *hash, int fd,
+	uint64_t *count)
+{
+	struct tap_source *tap = NEW(tap_source);
+	*tap = (struct tap_source){
+		.base.ops = &tap_ops,
+		.inner = take_inner,
+		.hash = hash,
+		.count = count,
+		.fd = fd,
+	};
+	return &tap->base;
+}
+
+void source_free(struct source *source)
+{
+	if (source != NULL)
+		source->ops->free(source);
+}
