@@ -30,11 +30,13 @@ int64_t clock_wall_ns(void)
 
 const char *clock_rfc3339(int64_t wall_ns, char buffer[CLOCK_RFC3339_MAX])
 {
-	/* Rounded down, so that the nanoseconds are never negative. */
+	time_t seconds = wall_ns / NS_PER_SECOND;
 	int64_t nanos = wall_ns % NS_PER_SECOND;
-	if (nanos < 0)
+	/* Rounded down and not towards zero: nanoseconds are never negative. */
+	if (nanos < 0) {
 		nanos += NS_PER_SECOND;
-	time_t seconds = (wall_ns - nanos) / NS_PER_SECOND;
+		seconds--;
+	}
 	struct tm tm = { 0 };
 	(void)gmtime_r(&seconds, &tm);
 	/* An int64_t of nanoseconds reaches from 1677 to 2262. */

@@ -41,15 +41,21 @@ static const char *errnum_text(int errnum)
 	return text != NULL ? text : "unknown error";
 }
 
-/* Where the message is too long, its middle is lost and not the reason at its end. */
+/* Puts reason behind the context that stands in the message.  Where both are too long the start of
+ * the context and the end of the reason are kept. */
 static void append_reason(struct err *err, const char *reason)
 {
-	size_t room = sizeof(err->message) - 1;
-	size_t reason_len = strnlen(reason, room - 2);
-	size_t len = strlen(err->message);
-	if (len > room - 2 - reason_len)
-		len = room - 2 - reason_len;
-	(void)snprintf(err->message + len, sizeof(err->message) - len, ": %s", reason);
+	enum { ROOM = sizeof(err->message) - 1 - 2, CONTEXT = ROOM / 3 };
+	size_t context_len = strlen(err->message);
+	size_t reason_len = strlen(reason);
+	if (context_len + reason_len > ROOM) {
+		size_t context_max = reason_len < ROOM - CONTEXT ? ROOM - reason_len : CONTEXT;
+		context_len = context_len < context_max ? context_len : context_max;
+		if (reason_len > ROOM - context_len)
+			reason += reason_len - (ROOM - context_len);
+	}
+	(void)snprintf(err->message + context_len, sizeof(err->message) - context_len, ": %s",
+		reason);
 }
 
 int err_set(struct err *err, enum err_kind kind, const char *format, ...)

@@ -100,7 +100,7 @@ static int drop_capabilities(struct err *err)
 	return 0;
 }
 
-/* Four instructions around two for each system call.  A chain costs nothing here: since Linux 5.11
+/* Five instructions around two for each system call.  A chain costs nothing here: since Linux 5.11
  * the kernel keeps a bitmap of the numbers that are always allowed and does not run the filter for
  * them. */
 static int close_with_seccomp(const struct jail *jail, struct err *err)

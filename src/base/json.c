@@ -1,26 +1,33 @@
 /* json - see json.h.  json-c because it keeps 64-bit integers exactly; where a key stands twice,
  * the last one counts.
  *
- * json-c ends its input at a zero byte and accepts NaN and Infinity: both are refused here, so that
- * a document means the same to us as to every other reader of it. */
+ * Even when strict, json-c takes single quotes around keys, NaN, Infinity, raw control bytes in
+ * strings, and a zero byte as the end.  All that is refused before it sees them, so that a document
+ * means the same to us as to every other reader (RFC 8259). */
 #include "base/json.h"
 
-#include <json-c/json_visit.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 
-/* json-c has no switch against NaN and Infinity. */
-static int refuse_not_finite(json *value, int flags, json *parent, const char *key, size_t *index,
-	void *context)
+/* The length of the longest start of bytes that holds, outside of strings, only what JSON has
+ * there, and in strings no control bytes. */
+static size_t span_of_json(struct view bytes)
 {
-	(void)flags, (void)parent, (void)key, (void)index, (void)context;
-	if (json_object_is_type(value, json_type_double) &&
-		!isfinite(json_object_get_double(value)))
-		return JSON_C_VISIT_RETURN_ERROR;
-	return JSON_C_VISIT_RETURN_CONTINUE;
+	static const char outside[] = "{}[]:,+-.0123456789eEtrufalsn \t\r\n\"";
+	bool in_string = false;
+	size_t i = 0;
+	for (; i < bytes.len; i++) {
+		unsigned char c = (unsigned char)bytes.data[i];
+		if (in_string ? c < 0x20 : c == '\0' || strchr(outside, c) == NULL)
+			break;
+		if (c == '"')
+			in_string = !in_string;
+		else if (in_string && c == '\\' && i + 1 < bytes.len)
+			i++;
+	}
+	return i;
 }
 
 int json_parse(struct view bytes, const char *what, json **ret_value, struct err *err)
@@ -28,8 +35,10 @@ int json_parse(struct view bytes, const char *what, json **ret_value, struct err
 	if (bytes.len > LIMIT_JSON_BYTES)
 		return err_set(err, ERR_LIMIT, "%s is longer than the limit of %d bytes", what,
 			LIMIT_JSON_BYTES);
-	if (bytes.len > 0 && memchr(bytes.data, '\0', bytes.len) != NULL)
-		return err_set(err, ERR_INVALID, "%s is not JSON: it holds a zero byte", what);
+	size_t span = span_of_json(bytes);
+	if (span < bytes.len)
+		return err_set(err, ERR_INVALID, "%s is not JSON: byte 0x%02x at byte %zu", what,
+			(unsigned)(unsigned char)bytes.data[span], span);
 
 	struct json_tokener *tokener = json_tokener_new_ex(LIMIT_JSON_DEPTH);
 	CHECK(tokener != NULL);
@@ -54,8 +63,6 @@ int json_parse(struct view bytes, const char *what, json **ret_value, struct err
 	if (error != json_tokener_success)
 		return err_set(err, ERR_INVALID, "%s is not JSON: %s at byte %zu", what,
 			json_tokener_error_desc(error), at);
-	if (value != NULL && json_c_visit(value, 0, refuse_not_finite, NULL) < 0)
-		return err_set(err, ERR_INVALID, "%s is not JSON: a number is not finite", what);
 	*ret_value = TAKE(value);
 	return 0;
 }
@@ -212,28 +219,46 @@ void json_push_string(json *array, const char *value)
 	json_push(array, new_string(value));
 }
 
-/* json-c indents by two spaces, Docker by four.  Line breaks inside strings are escaped, so spaces
- * at the start of a line are indentation. */
-static char *widen_indentation(const char *narrow)
+static void new_line(struct text *out, size_t depth)
 {
-	struct text wide = { 0 };
-	while (*narrow != '\0') {
-		size_t spaces = strspn(narrow, " ");
-		text_add(&wide, narrow, spaces);
-		size_t line = spaces + strcspn(narrow + spaces, "\n");
-		line += narrow[line] == '\n';
-		text_add(&wide, narrow, line);
-		narrow += line;
+	text_puts(out, "\n");
+	for (size_t i = 0; i < depth; i++)
+		text_puts(out, "    ");
+}
+
+/* Compact JSON laid out as Go's json.MarshalIndent(value, "", "    ") does it. */
+static char *indent(const char *compact)
+{
+	struct text out = { 0 };
+	size_t depth = 0;
+	while (*compact != '\0') {
+		char c = *compact;
+		size_t len = 1;
+		if (c == '"') {
+			while (compact[len] != '"')
+				len += compact[len] == '\\' ? 2 : 1;
+			len++;
+		} else if ((c == '{' || c == '[') && (compact[1] == '}' || compact[1] == ']')) {
+			len = 2;
+		}
+		if (len == 1 && (c == '}' || c == ']'))
+			new_line(&out, --depth);
+		text_add(&out, compact, len);
+		if (len == 1 && (c == '{' || c == '['))
+			new_line(&out, ++depth);
+		else if (c == ',')
+			new_line(&out, depth);
+		else if (c == ':')
+			text_puts(&out, " ");
+		compact += len;
 	}
-	return text_take(&wide);
+	return text_take(&out);
 }
 
 char *json_text(json *value, bool pretty)
 {
-	int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
-	if (pretty)
-		flags |= JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
-	const char *text = json_object_to_json_string_ext(value, flags);
+	const char *text = json_object_to_json_string_ext(value,
+		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 	CHECK(text != NULL);
-	return pretty ? widen_indentation(text) : mem_strdup(text);
+	return pretty ? indent(text) : mem_strdup(text);
 }

@@ -14,8 +14,10 @@
 
 static const char *const functions[] = {
 #define FAULT(result, name, parameters, arguments) #name,
+#define FAULT_IO FAULT
 #include "fault.def"
 #undef FAULT
+#undef FAULT_IO
 	"openat64",
 };
 
@@ -66,7 +68,7 @@ static bool is_due(const char *function)
 
 static bool fails(const char *function)
 {
-	if (!is_due(function))
+	if (fault.is_short || !is_due(function))
 		return false;
 	errno = fault.errnum;
 	return true;
@@ -75,19 +77,42 @@ static bool fails(const char *function)
 /* The length that a transfer gets to see. */
 static size_t shorten(const char *function, size_t len)
 {
-	return fault.is_short && len > 1 && is_due(function) ? 1 : len;
+	return fault.is_short && is_due(function) ? 1 : len;
 }
 
-/* Functions with a length in "len" take the short case; the others have none to shorten. */
-#define len_of_fchmod
+/* The linker leads calls of NAME to __wrap_NAME and calls of __real_NAME to libc. */
 #define FAULT(result, name, parameters, arguments) \
 	result __real_##name parameters;           \
 	result __wrap_##name parameters;           \
 	result __wrap_##name parameters            \
 	{                                          \
-		if (!fault.is_short && fails(#name)) \
+		if (fails(#name))                  \
 			return -1;                 \
 		return __real_##name arguments;    \
 	}
+#define FAULT_IO(result, name, parameters, arguments) \
+	result __real_##name parameters;              \
+	result __wrap_##name parameters;              \
+	result __wrap_##name parameters               \
+	{                                             \
+		if (fails(#name))                     \
+			return -1;                    \
+		len = shorten(#name, len);            \
+		return __real_##name arguments;       \
+	}
 #include "fault.def"
 #undef FAULT
+#undef FAULT_IO
+
+int __real_openat64(int dirfd, const char *path, int flags, ...);
+int __wrap_openat64(int dirfd, const char *path, int flags, ...);
+int __wrap_openat64(int dirfd, const char *path, int flags, ...)
+{
+	va_list args;
+	va_start(args, flags);
+	mode_t mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (fails("openat64"))
+		return -1;
+	return __real_openat64(dirfd, path, flags, mode);
+}

@@ -62,4 +62,4 @@ static inline int scratch_remove(void **state)
 		assert_null(strchr(err.message, '\n'));               \
 	} while (0)
 
-#define V(literal) ((struct view){(literal), sizeof(literal) - 1})
+#define V(literal) ((struct view){ (literal), sizeof(literal) - 1 })
