@@ -1,0 +1,53 @@
+/* cmd_compare - `moat compare`. */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "cli/command.h"
+
+int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	static const char *const headers[] = { "WALL", "FIRST INSTRUCTION", "EXIT", "HOST MEMORY",
+		"DISK", "KERNEL SEEN", NULL };
+	int first;
+	bool help;
+	int r = option_parse(cli, argc, argv, NULL, 0, NULL, &first, &help, err);
+	if (r < 0 || help)
+		return r;
+	struct engine *engine;
+	r = option_count(cli, argc - first, 1, -1, err);
+	if (r == 0)
+		r = cli_engine(cli, &engine, err);
+	if (r < 0)
+		return r;
+	AUTO_DONE(strv) args = { 0 };
+	for (int i = first + 1; i < argc; i++)
+		strv_add(&args, argv[i]);
+	AUTO_FREE struct engine_measure *measures = NULL;
+	size_t len;
+	r = engine_compare(engine, argv[first], &args, &measures, &len, err);
+	if (r < 0)
+		return r;
+	AUTO(table) table = table_new(headers);
+	for (size_t i = 0; i < len; i++) {
+		const struct engine_measure *row = &measures[i];
+		char memory[NUM_SIZE_TEXT_MAX], disk[NUM_SIZE_TEXT_MAX];
+		table_add(table, row->wall);
+		if (!row->is_available) {
+			table_add(table, row->why_not);
+			for (int k = 0; k < 4; k++)
+				table_add(table, "-");
+			continue;
+		}
+		AUTO_FREE char *ready =
+			text_format("%.1f ms", (double)row->first_instruction_us / 1000);
+		AUTO_FREE char *ended = text_format("%.1f ms", (double)row->exit_us / 1000);
+		table_add(table, ready);
+		table_add(table, ended);
+		table_add(table, num_size_binary(row->host_memory_bytes, memory));
+		table_add(table, num_size_binary(row->disk_bytes, disk));
+		table_add(table, row->kernel);
+	}
+	table_print(table);
+	return 0;
+}
