@@ -7,7 +7,8 @@
  * - Whoever writes says so at the start (BEGIN IMMEDIATE): a reader that turns writer could find
  *   its snapshot outdated, and waiting would not help it.
  * - Closing does not checkpoint.  The write that fills the log to CHECKPOINT_PAGES does; the number
- *   is low since the first process to open the database reads the whole log (bench in README).
+ *   is low since the first process to open the database reads the whole log (README.md has
+ *   the figures).
  * - synchronous is set before a transaction, and only when it differs from what is set.
  *
  * Statements stay prepared in a small table keyed by the address of their SQL. */
@@ -25,7 +26,7 @@
 
 enum {
 	STATEMENTS_MAX = 32,
-	CHECKPOINT_PAGES = 128,
+	CHECKPOINT_PAGES = 64,
 	RETRY_PAUSE_US = 500,
 };
 
