@@ -38,7 +38,7 @@ struct container_user {
  * are ERR_NOT_FOUND, numbers above 2^31-1 ERR_INVALID. */
 MUST_CHECK int container_user_resolve(int root_fd, const char *user,
 	struct container_user *ret_user, struct err *err);
-void container_user_done(struct container_user *user);
+void container_user_done(struct container_user *user); /* leaves it empty */
 
 /* ---- cgroups: v1, hybrid and v2 behind one table ---- */
 struct cgroup;
@@ -51,7 +51,8 @@ struct cgroup_stats {
 	uint64_t memory_bytes, memory_peak_bytes, cpu_ns, pids, oom_kills;
 };
 /* Creates PATH ("moat/ID") in every hierarchy it needs and sets the limits and the device list.
- * ERR_NOT_FOUND style messages name a missing controller that a limit needs. */
+ * limits NULL: those of the document (linux.resources).  A controller that a limit needs and the
+ * host lacks is ERR_UNSUPPORTED by name; groups made by a failed call are removed again. */
 MUST_CHECK int cgroup_create(const char *path, const struct cgroup_limits *limits,
 	const struct container_spec *spec, struct cgroup **ret_cgroup, struct err *err);
 MUST_CHECK int cgroup_open(const char *path, struct cgroup **ret_cgroup, struct err *err);
@@ -80,15 +81,18 @@ struct container_create {
 	void *context;
 	const char
 		*root_dir; /* an empty host directory the root is attached to before pivot_root */
-	const char *cache_dir; /* compiled seccomp filters, by digest */
+	const char *cache_dir; /* compiled seccomp filters; NULL: compiled each time */
+	const char *user;      /* resolved in the container's root; NULL: process.user */
 	int stdio[3];          /* borrowed; unused with a terminal */
 	int console_socket;    /* with process.terminal: the pty master is sent here (SCM_RIGHTS) */
-	int go_fd;     /* the init waits for one byte here before exec; end of file: it dies */
-	int report_fd; /* CLOEXEC write end: see container_report_read; closes at exec */
+	int go_fd; /* the init waits for one byte here before exec; end of file: it dies.  Above 2
+		    */
+	int report_fd; /* CLOEXEC write end: see container_report_wait; closes at exec.  Above 2 */
 	const int *ready_mounts; /* detached mounts for the spec's bind mounts, by index, or -1 */
 };
 /* Clones the init in its namespaces as a child of the caller and returns at once; it sets itself up
- * while the caller goes on, reports, waits at go_fd and executes the process. */
+ * while the caller goes on, reports, waits at go_fd and executes the process.  The caller has one
+ * thread.  With a cgroup of v2 and CLONE_INTO_CGROUP the init is born in it, on v1 it joins. */
 MUST_CHECK int container_create(const struct container_create *create, pid_t *ret_pid,
 	int *ret_pidfd, struct err *err);
 
