@@ -38,9 +38,10 @@ MUST_CHECK int net_firewall_remove(const char *bridge_name, net_ruleset_fn *run_
 /* Body of the role "firewall": opens libnftables first thing, runs the ruleset read from fd 0. */
 MUST_CHECK int net_firewall_main(struct err *err);
 
-/* An address of the bridge's subnet for owner, reserved by an exclusive file DIR/ADDRESS that holds
- * the owner's id; search starts behind the owner's hash so that addresses are not reused at once.
- * is_alive tells stale owners (their files are taken over). */
+/* An address of the bridge's subnet for owner, reserved by a symbolic link DIR/ADDRESS to the
+ * owner's id (exclusive, and never without content); the search starts behind the owner's hash so
+ * that addresses are not reused at once.  is_alive tells stale owners: their addresses are taken
+ * over when no other is free. */
 MUST_CHECK int net_address_reserve(int dir_fd, const struct net_bridge *bridge, const char *owner,
 	bool (*is_alive)(void *context, const char *owner), void *context,
 	struct in_addr *ret_address, struct err *err);
@@ -58,5 +59,9 @@ MUST_CHECK int net_port_connect(const struct net_bridge *bridge, struct net_port
 	int netns_fd, struct err *err);
 MUST_CHECK int net_port_remove(const char *host_name, struct err *err); /* 0 if it is gone */
 
-/* The resolv.conf a workload gets: the host's, without loopback name servers. */
+/* The resolv.conf a workload gets: the host's (or systemd-resolved's own) search, domain and
+ * options lines, and its name servers without loopback and IPv6 ones, which a workload cannot
+ * reach.  With no server left no public one is made up: the text then begins with
+ * NET_RESOLV_NO_SERVER, and the caller should warn. */
+#define NET_RESOLV_NO_SERVER "# moat: this host has no name server that a workload can reach"
 MUST_CHECK int net_resolv_conf(struct text *ret_text, struct err *err);
