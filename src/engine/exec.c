@@ -80,7 +80,7 @@ static void stream_close(struct stream *stream)
 /* Copies once from one to the other; false at the end. */
 static bool copy_once(int from, int to)
 {
-	char bytes[16384];
+	char bytes[8192];
 	ssize_t n = read(from, bytes, sizeof(bytes));
 	if (n < 0 && errno == EINTR)
 		return true;
