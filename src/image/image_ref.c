@@ -141,7 +141,7 @@ static bool component_is_valid(struct view part)
 
 static bool path_is_valid(struct view path)
 {
-	if (path.len == 0 || path.len > PATH_BYTES)
+	if (path.len == 0)
 		return false;
 	while (path.data != NULL)
 		if (!component_is_valid(view_cut(&path, '/')))
@@ -235,8 +235,11 @@ static int parse(const char *text, struct image_ref *ref, struct err *err)
 			err);
 
 	bool is_official = view_is(domain, DOMAIN_DEFAULT) && !view_has(name, '/');
-	ref->repository = text_format("%.*s/%s%.*s", (int)domain.len, domain.data,
-		is_official ? OFFICIAL "/" : "", (int)name.len, name.data);
+	const char *prefix = is_official ? OFFICIAL "/" : "";
+	if (strlen(prefix) + name.len > PATH_BYTES)
+		return refuse(text, "the repository has more than 255 bytes", err);
+	ref->repository = text_format("%.*s/%s%.*s", (int)domain.len, domain.data, prefix,
+		(int)name.len, name.data);
 	if (!digest_is_set(&ref->digest))
 		ref->tag = tag.data == NULL ? mem_strdup(TAG_DEFAULT) : view_dup(tag);
 	return 0;
@@ -276,8 +279,12 @@ char *image_repository_familiar(const char *repository)
 	if (!view_is(view_cut(&rest, '/'), DOMAIN_DEFAULT) || rest.data == NULL)
 		return mem_strdup(repository);
 	struct view name = rest;
-	if (view_is(view_cut(&name, '/'), OFFICIAL) && name.data != NULL && !view_has(name, '/'))
+	struct view first = view_cut(&name, '/');
+	if (view_is(first, OFFICIAL) && name.data != NULL && !view_has(name, '/'))
 		return view_dup(name);
+	/* "docker.io/a.b/c" is another repository than "a.b/c". */
+	if (name.data != NULL && looks_like_domain(first))
+		return mem_strdup(repository);
 	return view_dup(rest);
 }
 

@@ -81,12 +81,19 @@ static void a_long_path_and_a_long_tag_are_refused(void **context)
 {
 	(void)context;
 	static const struct {
+		const char *domain;
 		size_t path, tag;
 		int expected;
-	} cases[] = { { 255, 128, 0 }, { 256, 1, -EINVAL }, { 10, 129, -EINVAL } };
+	} cases[] = {
+		{ "x.com/", 255, 128, 0 },
+		{ "x.com/", 256, 1, -EINVAL },
+		{ "x.com/", 10, 129, -EINVAL },
+		{ "", 247, 1, 0 }, /* "library/" counts */
+		{ "", 248, 1, -EINVAL },
+	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		AUTO_DONE(text) text = { 0 };
-		text_puts(&text, "x.com/");
+		text_puts(&text, cases[i].domain);
 		for (size_t n = 0; n < cases[i].path; n++)
 			text_puts(&text, "a");
 		text_puts(&text, ":");
@@ -107,6 +114,9 @@ static void a_repository_has_a_familiar_form(void **context)
 		{ "docker.io/user/app", "user/app" },
 		{ "docker.io/library/a/b", "library/a/b" },
 		{ "quay.io/library/a", "quay.io/library/a" },
+		{ "docker.io/a.b/c", "docker.io/a.b/c" },
+		{ "docker.io/localhost/c", "docker.io/localhost/c" },
+		{ "docker.io/library/a.b", "a.b" },
 		{ "plain", "plain" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
