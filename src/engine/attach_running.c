@@ -36,6 +36,13 @@ int engine_attach(struct engine *engine, const char *name, const struct engine_s
 		.interactive = workload.spec.interactive,
 		.tty = workload.spec.tty,
 	};
+	uint32_t wants = MONITOR_STDOUT | MONITOR_STDERR;
+	if (workload.spec.interactive && stdio->in >= 0)
+		wants |= MONITOR_STDIN_BIT;
+	r = monitor_send(client_fd, MONITOR_ATTACH, wants, NULL, 0);
+	/* -EPIPE: it has ended already; its last message can still be read. */
+	if (r < 0 && r != -EPIPE)
+		return err_sys(err, -r, "attach to workload %s", name);
 	r = session_run(&session, err);
 	if (r == 0)
 		*ret_status = session.is_detached       ? 0

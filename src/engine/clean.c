@@ -26,7 +26,10 @@ static int forget(struct engine *engine, const char *id, struct err *err)
 {
 	struct state *state;
 	int r = engine_state(engine, &state, err);
-	return r < 0 ? r : state_workload_remove(state, id, err);
+	if (r == 0)
+		r = state_workload_remove(state, id, err);
+	/* One that was never finished has none. */
+	return r == -ENOENT ? 0 : r;
 }
 
 int clean_locked(struct engine *engine, const char *id, const char *image_key, bool is_gone,

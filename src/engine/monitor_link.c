@@ -93,6 +93,17 @@ static int open_lock(int run_fd, int *ret_fd)
 	return 0;
 }
 
+/* Attached before the monitor reads the first byte of output: the caller misses nothing. */
+static int open_client(const struct launch *launch, struct monitor_link *link)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link->client) < 0)
+		return -errno;
+	uint32_t wants = MONITOR_STDOUT | MONITOR_STDERR | MONITOR_WILL_CLEAN;
+	if (launch->spec->interactive)
+		wants |= MONITOR_STDIN_BIT;
+	return monitor_send(link->client[0], MONITOR_ATTACH, wants, NULL, 0);
+}
+
 int monitor_link_open(const struct launch *launch, struct monitor_link *link, struct err *err)
 {
 	int run_fd = launch->dirs.run_fd;
@@ -104,9 +115,8 @@ int monitor_link_open(const struct launch *launch, struct monitor_link *link, st
 		r = open_stdio(launch, link);
 	if (r == 0)
 		r = open_lock(run_fd, &link->lock_fd);
-	if (r == 0 && launch->wants_client &&
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link->client) < 0)
-		r = -errno;
+	if (r == 0 && launch->wants_client)
+		r = open_client(launch, link);
 	if (r < 0)
 		return err_sys(err, -r, "prepare the monitor in \"%s\"", launch->dirs.run_path);
 	return monitor_socket_listen(run_fd, &link->listen_fd, err);

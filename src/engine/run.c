@@ -187,7 +187,6 @@ static int attach_and_clean(struct launch *launch, const struct engine_stdio *st
 		.stdio = stdio,
 		.interactive = launch->spec->interactive,
 		.tty = launch->spec->tty,
-		.will_clean = true,
 	};
 	/* Others may stop or remove it while we are attached. */
 	dirs_done(&launch->dirs);

@@ -136,20 +136,6 @@ static int take_message(struct attached *attached, struct err *err)
 	}
 }
 
-static int attach(const struct session *session, struct err *err)
-{
-	uint32_t wants = session->will_clean ? MONITOR_WILL_CLEAN : 0;
-	if (session->stdio->out >= 0)
-		wants |= MONITOR_STDOUT;
-	if (session->stdio->err >= 0)
-		wants |= MONITOR_STDERR;
-	if (session->interactive && session->stdio->in >= 0)
-		wants |= MONITOR_STDIN_BIT;
-	int r = monitor_send(session->client_fd, MONITOR_ATTACH, wants, NULL, 0);
-	/* -EPIPE: it has ended already; its last message can still be read. */
-	return r < 0 && r != -EPIPE ? err_sys(err, -r, "attach to the workload") : 0;
-}
-
 static int attached_loop(struct attached *attached, struct err *err)
 {
 	struct session *session = attached->session;
@@ -194,8 +180,6 @@ int session_run(struct session *session, struct err *err)
 		r = detach_keys_parse(keys == NULL ? DETACH_DEFAULT : keys, &attached->keys, err);
 	if (!session->tty)
 		attached->keys.len = 0;
-	if (r == 0)
-		r = attach(session, err);
 	sigset_t before;
 	if (r == 0)
 		r = watch_signals(session->stdio->sig_proxy && session->init_pidfd >= 0 &&

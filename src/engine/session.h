@@ -5,11 +5,10 @@
 #include "engine/engine.h"
 
 struct session {
-	int client_fd;  /* borrowed; connected to the monitor */
+	int client_fd;  /* borrowed; attached at the monitor (MONITOR_ATTACH was sent) */
 	int init_pidfd; /* borrowed; gets the signals; -1: they stay here */
 	const struct engine_stdio *stdio;
 	bool interactive, tty;
-	bool will_clean; /* the caller removes what lived of the workload, and says so after */
 	/* out */
 	bool is_detached;
 	int wait_status; /* -1: unknown (the monitor was lost) */

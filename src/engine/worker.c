@@ -22,7 +22,9 @@ int worker_collect(const char *role, const char *argument, struct view input, in
 {
 	const char *argv[] = { SELF, role, argument, NULL };
 	struct spawn spawn = { .argv = argv, .stdio = { -1, -1, -1 } };
-	return spawn_collect(&spawn, input, timeout_ms, ret_output, err);
+	AUTO_DONE(text) unwanted = { 0 };
+	return spawn_collect(&spawn, input, timeout_ms, ret_output == NULL ? &unwanted : ret_output,
+		err);
 }
 
 int worker_start(const char *role, const struct strv *arguments, const int *fds, size_t fds_len,
