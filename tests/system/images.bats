@@ -104,7 +104,7 @@ teardown() {
 }
 
 @test "the same bytes give the same layer file" {
-	local sum
+
 	sum() {
 		find "$MOAT_ROOT/layers" -type f -exec sha256sum {} + | awk '{ print $1 }' | sort | sha256sum
 	}

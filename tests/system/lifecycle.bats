@@ -41,10 +41,11 @@ load ../lib/common
 }
 
 @test "verbs refuse a workload that is not there, in one line that names it" {
-	local verb
-	for verb in start stop kill wait rm inspect logs attach 'exec -i'; do
-		# shellcheck disable=SC2086
-		run --separate-stderr ! moat $verb nosuch $([ "$verb" = 'exec -i' ] && echo true)
+	local verb words
+	for verb in start stop kill wait rm inspect logs attach exec; do
+		words=("$verb" nosuch)
+		[ "$verb" != exec ] || words+=(true)
+		run --separate-stderr ! moat "${words[@]}"
 		one_line
 		[[ $stderr == *nosuch* ]]
 	done
