@@ -1,20 +1,20 @@
-/* cri_log - one writev for many lines, straight from the buffer they were read into.
+/* cri_log - one write for many lines.
  *
- * All records of one cri_log_add() have the same time, so they share one prefix: a record is the
- * prefix, what was held of its line before, and its bytes with their newline, three entries of an
- * iovec and no copy.  Only the unfinished line at the end of a read is copied, into its stream's
- * tail.
+ * All records of one cri_log_add() have the same time, so they share one prefix, made once. Records
+ * are copied into one buffer and written when it is full and before cri_log_add() returns.  Copying
+ * costs less than a writev() of pieces where they lie: the kernel needs longer for two pieces a
+ * line than the processor for their bytes (measured on ext4, CPU for lines of 100, 20 and 2
+ * bytes: 1.5, 2.3 and 2.7 times less with the copy).
  *
  * Invariants: the file ends with a newline at every return, also when the disk is full (what a
  * short write left is cut off again), so every reader sees whole records and any later monitor may
- * append. The first entry of the iovec is kept for the note about lost bytes, which so is written
- * together with the first records that fit again, or not at all. */
+ * append. The note about lost bytes is put in front of the first records that fit again and written
+ * together with them, or not at all. */
 #include "monitor/cri_log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,9 +22,9 @@
 
 #include "base/text.h"
 
-static_assert(CRI_LOG_PARTS <= IOV_MAX, "one writev takes them all");
-
-#define PARTS_PER_RECORD 4 /* prefix, tail, bytes, newline */
+/* A record of the longest line: prefix, line, newline. */
+#define RECORD_MAX (CRI_LOG_PREFIX_MAX + MONITOR_LOG_LINE_MAX + 1)
+static_assert(RECORD_MAX <= CRI_LOG_WRITE_MAX, "each record fits");
 
 static const char *const stream_names[CRI_STREAM_COUNT] = { "stdout", "stderr" };
 
@@ -55,19 +55,18 @@ static int log_rotate(struct cri_log *log)
 	return log_open_file(log);
 }
 
-/* One writev; 0 or a negative errno, then the file is as it was. */
-static int log_append(struct cri_log *log, const struct iovec *parts, size_t parts_len,
-	uint64_t bytes)
+/* One write; 0 or a negative errno, then the file is as it was. */
+static int log_append(struct cri_log *log, const char *bytes, size_t len)
 {
 	int r = 0;
 
-	if (log->fd < 0 || (log->size > 0 && log->size + bytes > log->max_bytes))
+	if (log->fd < 0 || (log->size > 0 && log->size + len > log->max_bytes))
 		r = log_rotate(log);
 	if (r < 0)
 		return r;
-	ssize_t n = writev(log->fd, parts, (int)parts_len);
-	if (n == (ssize_t)bytes) {
-		log->size += bytes;
+	ssize_t n = write(log->fd, bytes, len);
+	if (n == (ssize_t)len) {
+		log->size += len;
 		return 0;
 	}
 	if (n < 0)
@@ -79,46 +78,31 @@ static int log_append(struct cri_log *log, const struct iovec *parts, size_t par
 	return -ENOSPC; /* the usual reason of a short write; the next one would tell */
 }
 
-static void log_parts_reset(struct cri_log *log)
+static void log_write_records(struct cri_log *log)
 {
-	log->parts_len = 1; /* the note's */
-	log->parts_bytes = 0;
-}
+	char *bytes = log->records;
+	size_t len = log->records_len;
 
-static void log_parts_add(struct cri_log *log, const void *bytes, size_t len)
-{
 	if (len == 0)
 		return;
-	/* iovec has no const; writev only reads. */
-	log->parts[log->parts_len++] = (struct iovec){ (void *)(uintptr_t)bytes, len };
-	log->parts_bytes += len;
-}
-
-static void log_parts_write(struct cri_log *log)
-{
-	if (log->parts_len == 1)
-		return;
-
-	size_t first = 1;
-	uint64_t bytes = log->parts_bytes;
 	if (log->lost_bytes > 0) {
-		/* The prefix of this write, whatever its stream and tag, begins with the time. */
-		int n = snprintf(log->note, sizeof(log->note),
+		char note[CRI_LOG_NOTE_MAX];
+		int n = snprintf(note, sizeof(note),
 			"%.*s stderr F moat: %ju bytes of log are missing here: %s\n",
 			(int)strcspn(log->full, " "), log->full, (uintmax_t)log->lost_bytes,
 			strerrordesc_np(log->lost_why));
-		log->parts[0] = (struct iovec){ log->note, (size_t)n };
-		bytes += (size_t)n;
-		first = 0;
+		bytes -= n;
+		len += (size_t)n;
+		memcpy(bytes, note, (size_t)n);
 	}
-	int r = log_append(log, log->parts + first, log->parts_len - first, bytes);
+	int r = log_append(log, bytes, len);
 	if (r < 0) {
-		log->lost_bytes += log->parts_bytes;
+		log->lost_bytes += log->records_len;
 		log->lost_why = -r;
 	} else {
 		log->lost_bytes = 0;
 	}
-	log_parts_reset(log);
+	log->records_len = 0;
 }
 
 static void log_prefixes(struct cri_log *log, enum cri_stream stream, int64_t wall_ns)
@@ -126,24 +110,28 @@ static void log_prefixes(struct cri_log *log, enum cri_stream stream, int64_t wa
 	char time[CLOCK_RFC3339_MAX];
 
 	(void)clock_rfc3339(wall_ns, time);
-	(void)snprintf(log->full, sizeof(log->full), "%s %s F ", time, stream_names[stream]);
-	(void)snprintf(log->partial, sizeof(log->partial), "%s %s P ", time, stream_names[stream]);
+	int n = snprintf(log->full, sizeof(log->full), "%s %s F ", time, stream_names[stream]);
+	log->prefix_len = (size_t)n;
+	memcpy(log->partial, log->full, sizeof(log->partial));
+	log->partial[n - 2] = 'P';
 }
 
-/* bytes end in a newline unless partial. */
+static void log_put(struct cri_log *log, const void *bytes, size_t len)
+{
+	memcpy(log->records + log->records_len, bytes, len);
+	log->records_len += len;
+}
+
+/* bytes, without a newline, after what is held of their line. */
 static void log_record(struct cri_log *log, struct cri_tail *tail, bool partial,
 	const uint8_t *bytes, size_t len)
 {
-	const char *prefix = partial ? log->partial : log->full;
-
-	if (log->parts_len + PARTS_PER_RECORD > CRI_LOG_PARTS)
-		log_parts_write(log);
-	log_parts_add(log, prefix, strlen(prefix));
-	log_parts_add(log, tail->bytes, tail->len);
-	log_parts_add(log, bytes, len);
-	if (partial)
-		log_parts_add(log, "\n", 1);
-	/* The bytes stay where they are until log_parts_write(). */
+	if (log->prefix_len + tail->len + len + 1 > CRI_LOG_WRITE_MAX - log->records_len)
+		log_write_records(log);
+	log_put(log, partial ? log->partial : log->full, log->prefix_len);
+	log_put(log, tail->bytes, tail->len);
+	log_put(log, bytes, len);
+	log_put(log, "\n", 1);
 	tail->len = 0;
 }
 
@@ -152,8 +140,8 @@ static void log_tail_flush(struct cri_log *log, enum cri_stream stream, int64_t 
 	if (log->tails[stream].len == 0)
 		return;
 	log_prefixes(log, stream, wall_ns);
-	log_record(log, &log->tails[stream], true, NULL, 0);
-	log_parts_write(log);
+	log_record(log, &log->tails[stream], true, log->tails[stream].bytes, 0);
+	log_write_records(log);
 }
 
 /* Cuts what stands after the last newline: a kill in the middle of a write left it. */
@@ -181,14 +169,13 @@ int cri_log_open(struct cri_log *ret_log, struct cri_log_space *space, int dir, 
 	struct err *err)
 {
 	struct cri_log log = { .space = space,
-		.parts = space->parts,
+		.records = space->records + CRI_LOG_NOTE_MAX,
 		.dir = dir,
 		.fd = -1,
 		.max_bytes = max_bytes };
 
 	for (int i = 0; i < CRI_STREAM_COUNT; i++)
 		log.tails[i].bytes = space->tails[i];
-	log_parts_reset(&log);
 	int r = log_open_file(&log);
 	if (r == 0)
 		r = log_mend(&log);
@@ -222,20 +209,18 @@ void cri_log_add(struct cri_log *log, enum cri_stream stream, int64_t wall_ns, c
 			bytes += room;
 			len -= room;
 		} else if (newline != NULL) {
-			log_record(log, tail, false, bytes, content + 1);
+			log_record(log, tail, false, bytes, content);
 			bytes += content + 1;
 			len -= content + 1;
 		} else {
-			/* Before the copy: a record in the making may still need the old tail. */
-			log_parts_write(log);
 			if (tail->len == 0)
 				tail->aged = false;
 			memcpy(tail->bytes + tail->len, bytes, len);
 			tail->len += len;
-			return;
+			break;
 		}
 	}
-	log_parts_write(log);
+	log_write_records(log);
 }
 
 bool cri_log_holds(const struct cri_log *log)
@@ -266,7 +251,7 @@ bool cri_log_tick(struct cri_log *log, int64_t wall_ns)
 
 void cri_log_trim(struct cri_log *log)
 {
-	(void)madvise(log->parts, sizeof(log->space->parts), MADV_DONTNEED);
+	(void)madvise(log->space->records, sizeof(log->space->records), MADV_DONTNEED);
 	for (int i = 0; i < CRI_STREAM_COUNT; i++)
 		if (log->tails[i].len == 0)
 			(void)madvise(log->tails[i].bytes, MONITOR_LOG_LINE_MAX, MADV_DONTNEED);

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -14,14 +13,15 @@
 
 enum cri_stream { CRI_STDOUT, CRI_STDERR, CRI_STREAM_COUNT };
 
-#define CRI_LOG_PARTS 1024                          /* IOV_MAX of Linux */
+#define CRI_LOG_WRITE_MAX 131072 /* 64 KiB of ordinary lines with their prefixes */
 #define CRI_LOG_PREFIX_MAX (CLOCK_RFC3339_MAX + 16) /* "TIME stdout F " */
 #define CRI_LOG_NOTE_MAX 192
 
 /* The large part, apart so that its owner can keep small things together: pages that were never
  * needed are never there.  Zeroed by its owner, page-aligned. */
 struct cri_log_space {
-	_Alignas(4096) struct iovec parts[CRI_LOG_PARTS]; /* the write being put together */
+	/* The write being put together, with room for a note in front. */
+	_Alignas(4096) char records[CRI_LOG_NOTE_MAX + CRI_LOG_WRITE_MAX];
 	_Alignas(4096) uint8_t tails[CRI_STREAM_COUNT][MONITOR_LOG_LINE_MAX];
 };
 
@@ -34,17 +34,16 @@ struct cri_tail {
 
 struct cri_log {
 	struct cri_log_space *space; /* borrowed */
-	struct iovec *parts;         /* borrowed from the space */
-	size_t parts_len;
-	uint64_t parts_bytes;
+	char *records;               /* borrowed from the space */
+	size_t records_len;
 	struct cri_tail tails[CRI_STREAM_COUNT];
 	int dir; /* borrowed */
 	int fd;  /* owned; -1 after a rotation that failed */
 	uint64_t size, max_bytes;
 	uint64_t lost_bytes; /* of records, since the last write that worked */
 	int lost_why;        /* errno */
-	char full[CRI_LOG_PREFIX_MAX], partial[CRI_LOG_PREFIX_MAX];
-	char note[CRI_LOG_NOTE_MAX];
+	char full[CRI_LOG_PREFIX_MAX], partial[CRI_LOG_PREFIX_MAX]; /* of this cri_log_add() */
+	size_t prefix_len;
 };
 
 /* Opens DIR/log, in place.  A record that a killed monitor left unfinished is cut off.  dir and

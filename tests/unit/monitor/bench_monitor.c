@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/proc.h"
 #include "rig.h"
 
 #define GIGABYTE "1000000000"
@@ -34,6 +35,8 @@ static void measure(const char *name, const char *script, uint32_t attach)
 	rig_go(rig);
 	if (attach != 0)
 		(void)rig_collect(rig, rig->client, MONITOR_STDOUT, NULL);
+	int r = proc_wait_end(rig->monitor_pidfd, -1);
+	(void)r;
 	rig_await_end(rig);
 	double wall_ms = (double)(clock_monotonic_ns() - start_ns) / 1e6;
 	/* The monitor's children, the workload, count with it once it is reaped. */

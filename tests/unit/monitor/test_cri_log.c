@@ -134,7 +134,7 @@ static void a_long_line_is_split_every_16_kib(void **state)
 	check_long_line(*state, 50000, 40000);
 }
 
-static void more_lines_than_one_writev_takes_are_all_there(void **state)
+static void more_lines_than_one_write_takes_are_all_there(void **state)
 {
 	AUTO_DONE(text) lines = { 0 };
 	AUTO_DONE(text) expected = { 0 };
@@ -232,7 +232,7 @@ int main(void)
 		IN_SCRATCH(a_line_read_in_pieces_is_one_record),
 		IN_SCRATCH(a_tick_writes_what_waited_since_the_last),
 		IN_SCRATCH(a_long_line_is_split_every_16_kib),
-		IN_SCRATCH(more_lines_than_one_writev_takes_are_all_there),
+		IN_SCRATCH(more_lines_than_one_write_takes_are_all_there),
 		IN_SCRATCH(a_full_log_becomes_the_old_one),
 		IN_SCRATCH(a_torn_record_is_cut_off),
 		IN_SCRATCH(what_cannot_be_written_is_noted_when_it_can),
