@@ -65,6 +65,8 @@ static int mount_backing(const struct backing *backing, int *ret_mount_fd, struc
 {
 	AUTO_DONE(fs_context) context = { 0 };
 	int r = fs_context_open("erofs", &context, err);
+	if (r == 0) /* else a read-only loop device is refused */
+		r = fs_context_set(&context, "ro", NULL, err);
 	if (r == 0)
 		r = fs_context_set(&context, "source", backing->names.items[0], err);
 	for (size_t i = 1; r == 0 && i < backing->len; i++)

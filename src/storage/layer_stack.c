@@ -40,8 +40,9 @@ static int attach_layer(int work, const char *file, const char *name, struct err
 	return 0;
 }
 
-/* The tmpfs, attached over work_fd in this namespace only, and gone to. */
-static int enter_work(int work_fd, int *ret_work, struct err *err)
+/* A tmpfs, attached over "/" in this namespace only: absolute paths go on from the root directory
+ * below it. */
+static int make_work(int *ret_work, struct err *err)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "make mounts private");
@@ -52,19 +53,16 @@ static int enter_work(int work_fd, int *ret_work, struct err *err)
 		r = fs_context_mount(&context, 0, &work, err);
 	if (r < 0)
 		return r;
-	if (move_mount(work, "", work_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-			0 ||
-		fchdir(work) < 0)
+	if (move_mount(work, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(work) < 0)
 		return err_sys(err, errno, "attach a work directory");
 	*ret_work = TAKE_FD(work);
 	return 0;
 }
 
-static int build(const char *const *layers, size_t len, int work_fd, int *ret_mount_fd,
-	struct err *err)
+static int build(const char *const *layers, size_t len, int *ret_mount_fd, struct err *err)
 {
 	AUTO_CLOSE int work = -1;
-	int r = enter_work(work_fd, &work, err);
+	int r = make_work(&work, err);
 	if (r < 0)
 		return r;
 	AUTO_DONE(text) options = { 0 };
@@ -88,11 +86,11 @@ static int build(const char *const *layers, size_t len, int work_fd, int *ret_mo
 	return 0;
 }
 
-_Noreturn static void child_main(const char *const *layers, size_t len, int work_fd, int socket)
+_Noreturn static void child_main(const char *const *layers, size_t len, int socket)
 {
 	struct err err = { 0 };
 	int mount_fd = -1;
-	int r = build(layers, len, work_fd, &mount_fd, &err);
+	int r = build(layers, len, &mount_fd, &err);
 	_exit(fd_send(socket, &err, sizeof(err), &mount_fd, r == 0) < 0);
 }
 
@@ -114,8 +112,7 @@ static int receive_mount(int socket, int *ret_mount_fd, struct err *err)
 	return 0;
 }
 
-int layer_stack_open(const char *const *layers, size_t len, int work_fd, int *ret_mount_fd,
-	struct err *err)
+int layer_stack_open(const char *const *layers, size_t len, int *ret_mount_fd, struct err *err)
 {
 	if (len == 0 || len > LIMIT_LAYERS)
 		return err_set(err, ERR_LIMIT, "an image of %zu layers: 1 to %d are possible", len,
@@ -128,7 +125,7 @@ int layer_stack_open(const char *const *layers, size_t len, int work_fd, int *re
 	AUTO_CLOSE int ours = sockets[0], theirs = sockets[1];
 	pid_t child = spawn_fork(CLONE_NEWNS, NULL);
 	if (child == 0)
-		child_main(layers, len, work_fd, theirs);
+		child_main(layers, len, theirs);
 	if (child < 0)
 		return err_sys(err, -child, "make a mount namespace");
 	(void)close(TAKE_FD(theirs));

@@ -7,6 +7,6 @@
 #include "base/err.h"
 
 /* layers: EROFS files, lowest first.  A detached mount: the layer itself if there is one only, else
- * an overlay of all.  work_fd: a directory that may be mounted over in a namespace of its own. */
-MUST_CHECK int layer_stack_open(const char *const *layers, size_t len, int work_fd,
-	int *ret_mount_fd, struct err *err);
+ * an overlay of all. */
+MUST_CHECK int layer_stack_open(const char *const *layers, size_t len, int *ret_mount_fd,
+	struct err *err);

@@ -4,7 +4,7 @@
  * A child makes the namespace, and while it waits the parent mounts that file on RUN/mnt:
  *
  *	child                                       parent
- *	clone(CLONE_NEWNS), all private             lock
+ *	unshare(CLONE_NEWNS), all private           lock
  *	tmpfs over /, pivot_root, old tree away
  *	"made" -------------------------------->    mount /proc/CHILD/ns/mnt on RUN/mnt
  *	exit       <---------------------------     close
@@ -16,6 +16,12 @@
  * all mounts shared), as peers could come to hold each other for ever.  There RUN/mnt is first
  * mounted on itself and that one file made private: the empty file's self-mount is all that peers
  * ever see.
+ *
+ * It also refuses a namespace that is not younger than the caller's own (ELOOP), and tells ages by
+ * numbers that Linux 6.18 hands out to its processors in batches: a namespace made on another
+ * processor may seem older.  This happens only to callers that are not in the first namespace of
+ * the host themselves; the making is then repeated on each processor in turn, one of which made the
+ * caller's.
  *
  * The namespaces of later processes are copies without RUN/mnt (the kernel leaves such files out),
  * so all calls belong in the namespace that has it: before a container's own is made. */
@@ -34,6 +40,7 @@
 #include <sys/wait.h>
 
 #include "base/fd.h"
+#include "base/mem.h"
 #include "base/proc.h"
 #include "base/spawn.h"
 #include "storage/fs_context.h"
@@ -119,10 +126,27 @@ static int make_empty_root(struct err *err)
 	return errno == EINVAL ? 0 : err_sys(err, errno, "change to an empty root");
 }
 
-_Noreturn static void child_main(int socket)
+#define ANY_CPU (-1)
+
+static int make_namespace(int cpu, struct err *err)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	if (cpu != ANY_CPU) {
+		CPU_SET((size_t)cpu, &set);
+		if (sched_setaffinity(0, sizeof(set), &set) < 0)
+			return err_sys(err, errno, "move to processor %d", cpu);
+	}
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "make a mount namespace");
+	return make_empty_root(err);
+}
+
+_Noreturn static void child_main(int socket, int cpu)
 {
 	struct err err = { 0 };
-	(void)make_empty_root(&err);
+	int r = make_namespace(cpu, &err);
+	CHECK(r == err.code);
 	char byte;
 	if (fd_write_all(socket, &err, sizeof(err)) == 0)
 		(void)!read(socket, &byte, 1); /* until the parent closes its end, or dies */
@@ -176,19 +200,19 @@ static int bind_namespace(int run_fd, pid_t child, struct err *err)
 	return r < 0 ? err_sys(err, -r, "pin the new mount namespace at RUN/" PIN_FILE) : 0;
 }
 
-static int make_and_bind(int run_fd, struct err *err)
+static int make_and_bind(int run_fd, int cpu, struct err *err)
 {
 	int sockets[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
 		return err_sys(err, errno, "make a socket pair");
 	AUTO_CLOSE int ours = sockets[0], theirs = sockets[1];
-	pid_t child = spawn_fork(CLONE_NEWNS, NULL);
+	pid_t child = spawn_fork(0, NULL);
 	if (child == 0) {
 		(void)close(TAKE_FD(ours));
-		child_main(theirs);
+		child_main(theirs, cpu);
 	}
 	if (child < 0)
-		return err_sys(err, -child, "make a mount namespace");
+		return err_sys(err, -child, "fork");
 	(void)close(TAKE_FD(theirs));
 	int r = wait_child(ours, err);
 	if (r == 0)
@@ -207,7 +231,16 @@ int pin_create(int run_fd, int lock_fd, struct err *err)
 	r = pin_enter(run_fd, &visit, err);
 	if (r == 0)
 		return pin_leave(&visit, err); /* another was faster */
-	return r == -ENOENT ? make_and_bind(run_fd, err) : r;
+	if (r != -ENOENT)
+		return r;
+	r = make_and_bind(run_fd, ANY_CPU, err);
+	cpu_set_t usable;
+	if (r != -ELOOP || sched_getaffinity(0, sizeof(usable), &usable) < 0)
+		return r;
+	for (int cpu = 0; cpu < CPU_SETSIZE && r == -ELOOP; cpu++)
+		if (CPU_ISSET((size_t)cpu, &usable))
+			r = make_and_bind(run_fd, cpu, err);
+	return r;
 }
 
 int pin_remove(int run_fd, struct err *err)

@@ -162,11 +162,10 @@ static int clone_mount(int run_fd, const char *key, int *ret_fd, struct err *err
 	return cloned;
 }
 
-static int open_file_system(const struct storage_image *image, int images_fd, int *ret_fd,
-	struct err *err)
+static int open_file_system(const struct storage_image *image, int *ret_fd, struct err *err)
 {
 	if (image->merged == NULL)
-		return layer_stack_open(image->layers, image->layers_len, images_fd, ret_fd, err);
+		return layer_stack_open(image->layers, image->layers_len, ret_fd, err);
 	size_t len = image->layers_len + 1;
 	AUTO_FREE const char **files = mem_new(len, sizeof(*files));
 	files[0] = image->merged;
@@ -180,7 +179,7 @@ static int make_mount(const struct storage_image *image, int images_fd, int *ret
 	struct err *err)
 {
 	AUTO_CLOSE int mount_fd = -1, clone_fd = -1;
-	int r = open_file_system(image, images_fd, &mount_fd, err);
+	int r = open_file_system(image, &mount_fd, err);
 	if (r < 0)
 		return r;
 	struct pin_visit visit;
