@@ -101,11 +101,13 @@ def config(rootfs, args):
             },
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
-            "seccomp": seccomp(),
         },
     }
 
 
-def bundle_write(folder, rootfs, args):
+def bundle_write(folder, rootfs, args, filtered=True):
+    document = config(rootfs, args)
+    if filtered:
+        document["linux"]["seccomp"] = seccomp()
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config(rootfs, args), indent=1))
+    (folder / "config.json").write_text(json.dumps(document, indent=1))

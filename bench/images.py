@@ -4,6 +4,7 @@ An archive is what `docker save` writes since version 25: an OCI layout with a m
 it, so that every engine finds the form it knows.  Layers are gzip, blobs are named by digest, and
 nothing depends on the clock: the same packages give the same bytes."""
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -71,22 +72,31 @@ def busybox_archive(path, reference):
     archive_write(path, reference, [(gzip.compress(layer, 6, mtime=0), sha256(layer))], ["sh"])
 
 
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    path: pathlib.Path  # gzip
+    diff_id: str
+    tar_bytes: int
+
+
 def debian_archive(path, reference, cache):
-    """Returns the layers' files, gzip, and the bytes of their tars."""
-    files, total, layers = [], 0, []
-    for number, names in enumerate(DEBIAN_LAYERS, 1):
-        tar_path = cache / f"layer{number}.tar"
-        gz_path = cache / f"layer{number}.tar.gz"
-        if not gz_path.exists():
-            layer_write(tar_path, packages_fetch(names.split(), cache))
-            gz_path.write_bytes(gzip.compress(tar_path.read_bytes(), 6, mtime=0))
-        tar = gzip.decompress(gz_path.read_bytes())
-        total += len(tar)
-        layers.append((gz_path.read_bytes(), sha256(tar)))
-        files.append(gz_path)
-        tar_path.unlink(missing_ok=True)
-    archive_write(path, reference, layers, ["bash"])
-    return files, total
+    """Writes the archive; returns its layers, which stay in the cache for the next run."""
+    found = [
+        debian_layer(number, names.split(), cache)
+        for number, names in enumerate(DEBIAN_LAYERS, 1)
+    ]
+    blobs = [(layer.path.read_bytes(), layer.diff_id) for layer in found]
+    archive_write(path, reference, blobs, ["bash"])
+    return found
+
+
+def debian_layer(number, names, cache):
+    path = cache / f"layer{number}-{sha256(' '.join(names).encode())[-8:]}.tar.gz"
+    if not path.exists():
+        tar = layer_tar(packages_fetch(names, cache))
+        path.write_bytes(gzip.compress(tar, 6, mtime=0))
+    tar = gzip.decompress(path.read_bytes())
+    return Layer(path, sha256(tar), len(tar))
 
 
 def packages_fetch(names, cache):
@@ -99,9 +109,9 @@ def packages_fetch(names, cache):
     return [found[name] for name in names]
 
 
-def layer_write(path, packages):
-    seen = set()
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as out:
+def layer_tar(packages):
+    seen, out = set(), io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as layer:
         for package in packages:
             content = subprocess.run(
                 ["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True
@@ -111,7 +121,8 @@ def layer_write(path, packages):
                     if member.name == "." or member.name in seen:
                         continue
                     seen.add(member.name)
-                    out.addfile(member, tar.extractfile(member) if member.isreg() else None)
+                    layer.addfile(member, tar.extractfile(member) if member.isreg() else None)
+    return out.getvalue()
 
 
 def sha256(data):

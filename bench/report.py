@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""report - writes RESULTS.md from the raw samples in results/: `bench/report.py`.
+
+A figure is the median of its samples.  A ratio is paired: the median, over the rounds in which both
+took part, of one contender's sample divided by the other's of the same round, which is firmer on a
+shared machine than a ratio of medians."""
+
+import csv
+import json
+import pathlib
+import statistics
+
+from cases import CASES, GOALS, MONITOR_GOAL_KIB
+
+OURS = "moat"
+COLUMN = {"wall": "wall_ns", "cpu": "cpu_ns"}
+
+HEAD = """# Figures
+
+Written by `bench/report.py` from the samples in `bench/results/`; run `make bench` to measure anew.
+
+Contenders take turns, one sample each per round, the order rotating, and each lives in cgroups, mounts
+and a network of its own. *Wall* is the clock around the command. *CPU* is what everything involved
+used from before the command until nothing moves any more: daemons, monitors, re-parented children,
+the removal. Figures are medians. *Against moat* divides a contender's sample by moat's of the same
+round: 2.0 means twice moat's. Only ratios within one table hold; the machine is shared.
+"""
+
+EXPLAINED = {
+    "run_rm_none": """Every sample's output shows Seccomp 2, Docker's 14 capabilities, the memory, CPU
+and process limits, PID 1, and namespaces other than the caller's (`results/proof/`). crun and runc run
+a prepared bundle: no image, no overlay, no records. The floor program makes the same wall with
+straight system calls and does keep an overlay. crun compiles its seccomp filter anew each time, which is most
+of its CPU time: crun-bare, without one, shows what is left.""",
+    "run_rm_bridge": """The floor program adds a veth on a bridge, an address and a route.""",
+    "exec": """nsenter only enters namespaces: no cgroup, no capabilities, no seccomp.""",
+    "load": """The floor program inflates (isa-l), hashes and writes the same bytes on two cores. Each
+sample has a file system of its own.""",
+}
+
+
+class Samples:
+    def __init__(self, path):
+        with path.open() as file:
+            self.facts = json.loads(file.readline().removeprefix("# "))
+            self.rows = list(csv.DictReader(file))
+
+    def contenders(self):
+        return list(dict.fromkeys(sorted(row["contender"] for row in self.rows)))
+
+    def by_round(self, contender, figure):
+        return {
+            row["round"]: int(row[COLUMN[figure]])
+            for row in self.rows
+            if row["contender"] == contender
+        }
+
+    def median_ms(self, contender, figure):
+        return statistics.median(self.by_round(contender, figure).values()) / 1e6
+
+    def quartiles_ms(self, contender, figure):
+        values = sorted(self.by_round(contender, figure).values())
+        return values[len(values) // 4] / 1e6, values[(3 * len(values)) // 4] / 1e6
+
+    def ratio(self, one, other, figure):
+        """None where they never met."""
+        a, b = self.by_round(one, figure), self.by_round(other, figure)
+        met = [a[number] / b[number] for number in a if b.get(number)]
+        return statistics.median(met) if met else None
+
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def machine(facts):
+    return (
+        f"{facts['date']}, moat at {facts['commit']}, Linux {facts['kernel']},"
+        f" {facts['cpus']} x {facts['cpu']}, {facts['memory_mib']} MiB, load {facts['load']:.1f}"
+    )
+
+
+def goal_rows(found, memory):
+    for goal in GOALS:
+        samples = found.get(goal.case)
+        ratio = samples.ratio(OURS, goal.against, goal.figure) if samples else None
+        yield goal.text, goal.case, f"{goal.figure} {goal.most:.2f}", ratio, goal.most
+    for name, rows in memory.items():
+        for row in rows:
+            if row["contender"] == OURS:
+                each = int(row["pss_kib"]) / int(row["processes"])
+                text = f"monitor memory with {row['processes']} running"
+                limit = f"{MONITOR_GOAL_KIB:.0f} KiB"
+                yield text, name, limit, each, MONITOR_GOAL_KIB
+
+
+def goals_table(found, memory):
+    rows = []
+    for text, case, limit, value, most in goal_rows(found, memory):
+        verdict = "not measured" if value is None else "yes" if value <= most else "**no**"
+        rows.append((text, f"`{case}`", limit, number(value), verdict))
+    return table(("goal for moat", "case", "at most", "measured", "met"), rows)
+
+
+def case_table(case, samples):
+    names = [c.name for c in case.contenders if c.name in samples.contenders()]
+    head = ["", "wall ms", "quartiles", "CPU ms", "wall against moat", "CPU against moat", "samples"]
+    if case.per > 1:
+        head.insert(1, "per second")
+    rows = []
+    for name in names:
+        low, high = samples.quartiles_ms(name, "wall")
+        row = [
+            name,
+            number(samples.median_ms(name, "wall")),
+            f"{number(low)} - {number(high)}",
+            number(samples.median_ms(name, "cpu")),
+            *(number(samples.ratio(name, OURS, figure)) for figure in ("wall", "cpu")),
+            str(len(samples.by_round(name, "wall"))),
+        ]
+        if case.per > 1:
+            row.insert(1, number(case.per * 1000 / samples.median_ms(name, "wall")))
+        rows.append(row)
+    return table(head, rows)
+
+
+def memory_table(rows):
+    return table(
+        ("monitors", "processes", "KiB of PSS each"),
+        [
+            (row["contender"], row["processes"], number(int(row["pss_kib"]) / int(row["processes"])))
+            for row in rows
+        ],
+    )
+
+
+def image_line(image):
+    sizes = f"{image['tar_bytes'] / 1e6:.0f} MB of tar, {image['gzip_bytes'] / 1e6:.0f} MB gzip"
+    return f"The image has {image['layers']} layers, {sizes}.\n"
+
+
+def write(results, path):
+    found, memory = {}, {}
+    for case in CASES:
+        samples = results / f"{case.name}.csv"
+        weighed = results / f"{case.name}.memory.csv"
+        if samples.exists():
+            found[case.name] = Samples(samples)
+        if weighed.exists():
+            with weighed.open() as file:
+                memory[case.name] = list(csv.DictReader(file))
+    parts = [HEAD, "## Goals\n", goals_table(found, memory)]
+    for case in CASES:
+        if case.name not in found:
+            continue
+        samples = found[case.name]
+        parts += [f"## {case.title}\n", machine(samples.facts) + "\n"]
+        if case.name in EXPLAINED:
+            parts.append(EXPLAINED[case.name] + "\n")
+        if samples.facts.get("image") and case.name == "load":
+            parts.append(image_line(samples.facts["image"]))
+        parts.append(case_table(case, samples))
+        if case.name in memory:
+            parts.append(memory_table(memory[case.name]))
+        versions = ", ".join(f"{n}: {v}" for n, v in sorted(samples.facts["versions"].items()))
+        parts.append(f"Versions: {versions}.\n")
+    path.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    here = pathlib.Path(__file__).resolve().parent
+    write(here / "results", here / "RESULTS.md")
