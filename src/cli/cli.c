@@ -41,7 +41,7 @@ static const struct command *find(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
-int print_error(const struct err *err)
+int cli_report(const struct err *err)
 {
 	AUTO_FREE char *quoted = quote_string(err->message);
 	(void)fflush(stdout);
@@ -136,7 +136,7 @@ int cli_main(int argc, char **argv)
 	else if (r == 0 && !help)
 		r = run_command(&cli, argc - first, argv + first, &err);
 	if (r < 0)
-		r = print_error(&err);
+		r = cli_report(&err);
 	if (fflush(stdout) != 0 && r == 0)
 		r = 125;
 	engine_free(cli.engine);

@@ -72,7 +72,7 @@ static int inspect(struct cli *cli, int count, char **names, find_fn *find, cons
 		json *document = NULL;
 		struct err one = { 0 };
 		if (find(engine, names[i], &document, &one) < 0) {
-			(void)print_error(&one);
+			(void)cli_report(&one);
 			status = 1;
 		} else {
 			json_push(list, document);

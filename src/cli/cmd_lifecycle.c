@@ -17,7 +17,7 @@ int command_each(struct cli *cli, int count, char **names, name_fn *fn, void *co
 	for (int i = 0; i < count; i++) {
 		struct err one = { 0 };
 		if (fn(engine, names[i], context, &one) < 0) {
-			(void)print_error(&one);
+			(void)cli_report(&one);
 			status = 1;
 		} else if (!quiet) {
 			AUTO_FREE char *quoted = quote_string(names[i]);

@@ -85,7 +85,7 @@ int command_each(struct cli *cli, int count, char **names, name_fn *fn, void *co
 /* ---- output ---- */
 
 /* Prints an error as "moat: message" on stderr, quoted; returns the exit status of its kind. */
-int print_error(const struct err *err);
+int cli_report(const struct err *err);
 
 /* Columns, as docker's tables: header, rows, three spaces between. */
 struct table;
