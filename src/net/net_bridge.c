@@ -57,7 +57,10 @@ static int make_link(struct netlink *netlink, const struct net_bridge *bridge, s
 {
 	uint8_t mac[6];
 	net_mac_of(bridge->address, mac);
-	const struct net_link link = { .name = bridge->name, .mac = mac, .netns_fd = -1 };
+	const struct net_link link = { .name = bridge->name,
+		.mac = mac,
+		.netns_fd = -1,
+		.is_up = true };
 	int r = netlink_query(netlink, net_request_bridge(&link), NULL, NULL, "create the bridge",
 		err);
 	if (r != -EEXIST)

@@ -1,7 +1,7 @@
 /* net_port - a workload's place on a bridge: a veth pair (net.h).
  *
- * Three messages: the pair, with one end on the bridge and the other inside, both up; then inside
- * the address and the default route. */
+ * Four messages: the pair, with one end up and on the bridge and the other inside; then inside: up,
+ * the address, the default route. */
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -21,8 +21,8 @@ static int make_pair(const struct net_bridge *bridge, const struct net_port *por
 	unsigned index = if_nametoindex(bridge->name);
 	if (index == 0)
 		return err_sys(err, errno, "find bridge %s", bridge->name);
-	const struct net_link outside = { port->host_name, NULL, index, -1 };
-	const struct net_link inside = { PORT_INSIDE, port->mac, 0, netns_fd };
+	const struct net_link outside = { port->host_name, NULL, index, -1, true };
+	const struct net_link inside = { PORT_INSIDE, port->mac, 0, netns_fd, false };
 	AUTO_DONE(netlink) netlink = { .fd = -1 };
 	int r = netlink_open(NETLINK_ROUTE, -1, &netlink, err);
 	if (r < 0)
@@ -52,6 +52,10 @@ static int set_inside(const struct net_bridge *bridge, const struct net_port *po
 	if (ioctl(netlink.fd, SIOCGIFINDEX, &request) < 0)
 		return err_sys(err, errno, "find " PORT_INSIDE);
 	unsigned index = (unsigned)request.ifr_ifindex;
+	r = netlink_query(&netlink, net_request_up(PORT_INSIDE), NULL, NULL,
+		"bring " PORT_INSIDE " up", err);
+	if (r < 0)
+		return r;
 	r = netlink_query(&netlink,
 		net_request_address(RTM_NEWADDR, index, port->address, bridge->prefix_len), NULL,
 		NULL, "set the address", err);

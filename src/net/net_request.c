@@ -1,5 +1,6 @@
-/* net_request - see net_request.h.  All links are made up: the kernel accepts that, a master and a
- * namespace for the peer in the creating message, so a veth pair costs one message. */
+/* net_request - see net_request.h.  The kernel takes a master, "up", and a namespace for the peer
+ * in the message that creates a link; only the peer of a veth pair cannot come up there (it has no
+ * other end yet: ENOTCONN). */
 #include "net/net_request.h"
 
 #include <linux/rtnetlink.h>
@@ -29,7 +30,8 @@ static void nl_addr_done(struct nl_addr **addr)
 static void link_fill(struct rtnl_link *object, const struct net_link *link)
 {
 	rtnl_link_set_name(object, link->name);
-	rtnl_link_set_flags(object, IFF_UP);
+	if (link->is_up)
+		rtnl_link_set_flags(object, IFF_UP);
 	if (link->master != 0)
 		rtnl_link_set_master(object, (int)link->master);
 	if (link->netns_fd >= 0)
@@ -72,7 +74,7 @@ struct nl_msg *net_request_up(const char *name)
 	AUTO_LINK object = rtnl_link_alloc();
 	if (object == NULL)
 		return NULL;
-	link_fill(object, &(struct net_link){ .name = name, .netns_fd = -1 });
+	link_fill(object, &(struct net_link){ .name = name, .netns_fd = -1, .is_up = true });
 	return link_message(object, 0);
 }
 

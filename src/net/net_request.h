@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <netlink/msg.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct net_link {
@@ -11,6 +12,7 @@ struct net_link {
 	const uint8_t *mac; /* 6 bytes; NULL: the kernel's choice */
 	unsigned master;    /* interface index of the bridge; 0: none */
 	int netns_fd;       /* where it appears; -1: in the socket's namespace */
+	bool is_up;
 };
 
 struct nl_msg *net_request_bridge(const struct net_link *link);
