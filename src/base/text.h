@@ -22,7 +22,7 @@ void text_add(struct text *text, const char *bytes, size_t len);
 void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(struct text *text, const char *format, va_list args)
-	__attribute__((format(printf, 2, 0)));
+	__attribute__((format(printf, 2, 0), nonnull));
 void text_clear(struct text *text);
 const char *text_string(const struct text *text); /* never NULL; borrowed */
 char *text_take(struct text *text);               /* never NULL; caller owns; text is empty after */
