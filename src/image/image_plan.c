@@ -61,10 +61,10 @@ int image_document_check(json *document, bool is_index, const char *media_type, 
 	const char *own = json_get_string(document, "mediaType");
 	if (own == NULL && json_get(document, "mediaType") == NULL)
 		return 0; /* image-spec says SHOULD */
+	enum image_media_role role = is_index ? IMAGE_MEDIA_INDEX : IMAGE_MEDIA_MANIFEST;
 	const struct image_media *found = image_media_find(own);
-	bool is_right = found != NULL &&
-			found->role == (is_index ? IMAGE_MEDIA_INDEX : IMAGE_MEDIA_MANIFEST);
-	if (!is_right || (media_type != NULL && strcmp(own, media_type) != 0))
+	if (found == NULL || found->role != role ||
+		(media_type != NULL && strcmp(found->name, media_type) != 0))
 		return err_set(err, ERR_INVALID,
 			"%s: its mediaType is not the one it was declared with", what);
 	return 0;

@@ -1,11 +1,12 @@
-# Turns migrations/NNNN_what.sql into C: static const char migration_NNNN_what[] = "...";
+# Turns migrations/NNNN_what.sql into C: const char migration_NNNN_what[] = "...";
 FNR == 1 {
 	if (NR > 1)
 		print ";"
 	name = FILENAME
 	sub(/.*\//, "", name)
 	sub(/\.sql$/, "", name)
-	print "static const char migration_" name "[] ="
+	print "extern const char migration_" name "[];"
+	print "const char migration_" name "[] ="
 }
 {
 	gsub(/\\/, "&&")

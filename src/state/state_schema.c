@@ -8,8 +8,12 @@
 
 #include <strings.h>
 
-#include "migrations_sql.h"
 #include "state/state_db.h"
+
+/* The texts: meson makes migrations_sql.c of migrations/. */
+#define MIGRATION(version, sql) extern const char sql[];
+#include "state/migrations.def"
+#undef MIGRATION
 
 static const struct migration {
 	int version; /* of the schema after it */

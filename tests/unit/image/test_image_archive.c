@@ -89,7 +89,7 @@ static void names_that_are_none_leave_the_image_without(void **context)
 {
 	struct fixture *f = *context;
 	static const char *const names[] = { "v1.0", "latest", "some text", "../../etc", "", "A/",
-		"a@sha256:" HEX_A };
+		("a@sha256:" HEX_A) };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		AUTO_FREE char *image = put_image(f, names[i][0] == 0 ? "" : "same");
 		AUTO_FREE char *list = text_format("%s,\"annotations\":{\"" NAME_OCI "\":\"%s\"}}",

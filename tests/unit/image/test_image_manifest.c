@@ -24,7 +24,7 @@ static void a_made_image_loads_from_a_layout(void **context)
 	struct fixture *f = *context;
 	struct digest diff_id = { HEX_B };
 	AUTO_FREE char *config = image_config_make(&diff_id, 0, NULL);
-	AUTO_FREE char *unused = put_blob(f, CONFIG, config);
+	free(put_blob(f, CONFIG, config));
 	struct image_descriptor descriptor = { .size = strlen(config), .media_type = CONFIG };
 	assert_int_equal(digest_of(view_of(config), &descriptor.digest, &f->err), 0);
 	const struct image_descriptor layer = { { HEX_A }, 5, image_media_type(0) };
