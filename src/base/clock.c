@@ -233,9 +233,9 @@ const char *clock_human_duration(int64_t duration_ns, char buffer[CLOCK_HUMAN_MA
 		{ minutes, 60, minutes, "minutes" },
 		{ hours, 2, -1, "About an hour" },
 		{ hours, 48, hours, "hours" },
-		{ hours, 24 * 7 * 2, hours / 24, "days" },
-		{ hours, 24 * 30 * 2, hours / 24 / 7, "weeks" },
-		{ hours, 24 * 365 * 2, hours / 24 / 30, "months" },
+		{ hours, INT64_C(24) * 7 * 2, hours / 24, "days" },
+		{ hours, INT64_C(24) * 30 * 2, hours / 24 / 7, "weeks" },
+		{ hours, INT64_C(24) * 365 * 2, hours / 24 / 30, "months" },
 		{ 0, 1, minutes / 60 / 24 / 365, "years" },
 	};
 	size_t row = 0;

@@ -13,12 +13,12 @@
 #define NEW_ARRAY(type, count) ((struct type *)mem_new((count), sizeof(struct type)))
 
 /* Zeroed memory; aborts when there is none or the product overflows. */
-void *mem_new(size_t count, size_t size);
+void *mem_new(size_t count, size_t size) __attribute__((returns_nonnull));
 
 /* Like realloc of count * size bytes; aborts.  New bytes are not zeroed. */
-void *mem_grow(void *take_memory, size_t count, size_t size);
+void *mem_grow(void *take_memory, size_t count, size_t size) __attribute__((returns_nonnull));
 
-char *mem_strdup(const char *text);
+char *mem_strdup(const char *text) __attribute__((returns_nonnull));
 
 /* Zeroed memory of a size from outside: ERR_LIMIT above max_bytes, ERR_SYSTEM when there is none.
  */

@@ -128,6 +128,14 @@ static int go_up(struct walk *walk)
 	return 0;
 }
 
+/* The subdirectory that was visited, off the list; caller owns. */
+static char *take_last(struct strv *pending)
+{
+	char *name = pending->items[--pending->len];
+	pending->items[pending->len] = NULL;
+	return name;
+}
+
 /* Visits all below the directory name of dirfd, but not name itself. */
 static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 {
@@ -137,10 +145,13 @@ static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 		return fd;
 	int r = enter(&walk, fd);
 	while (r >= 0) {
-		struct level *level = &walk.levels[walk.len - 1];
-		if (level->pending.len > 0) {
-			fd = open_dir(walk.fd, level->pending.items[level->pending.len - 1]);
-			r = fd < 0 ? fd : enter(&walk, fd);
+		struct strv *pending = &walk.levels[walk.len - 1].pending;
+		if (pending->len > 0) {
+			fd = open_dir(walk.fd, pending->items[pending->len - 1]);
+			if (fd == -ENOENT) /* its owner was quicker */
+				free(take_last(pending));
+			else
+				r = fd < 0 ? fd : enter(&walk, fd);
 			continue;
 		}
 		if (walk.len == 1)
@@ -148,9 +159,7 @@ static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 		r = go_up(&walk);
 		if (r < 0)
 			break;
-		struct strv *pending = &walk.levels[walk.len - 1].pending;
-		AUTO_FREE char *left = pending->items[--pending->len];
-		pending->items[pending->len] = NULL;
+		AUTO_FREE char *left = take_last(&walk.levels[walk.len - 1].pending);
 		r = visitor->leave(visitor->context, walk.fd, left);
 	}
 	return r;

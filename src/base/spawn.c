@@ -126,7 +126,7 @@ int spawn_wait(pid_t pid, int pidfd, int timeout_ms, int *ret_status, struct err
 	int r = timeout_ms >= 0 ? proc_wait_end(pidfd, timeout_ms) : 0;
 	/* Whatever went wrong with waiting, it is not left running. */
 	if (r < 0)
-		(void)kill(pid, SIGKILL);
+		(void)!proc_signal(pidfd, SIGKILL);
 	int status;
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
@@ -272,7 +272,7 @@ int spawn_collect(const struct spawn *spawn, struct view input, int timeout_ms,
 		.end_ns = clock_monotonic_ns() + (uint64_t)timeout_ms * 1000000,
 		.pipes = { { .fd = out_read, .events = POLLIN },
 			{ .fd = errors_read, .events = POLLIN } } };
-	pid_t pid;
+	pid_t pid = 0;
 	AUTO_CLOSE int pidfd = -1;
 	r = spawn_start(&with_pipes, &pid, &pidfd, err);
 	if (r < 0)
@@ -284,7 +284,7 @@ int spawn_collect(const struct spawn *spawn, struct view input, int timeout_ms,
 	int status = 0;
 	r = take_all_output(&c, err);
 	if (r < 0)
-		(void)kill(pid, SIGKILL);
+		(void)!proc_signal(pidfd, SIGKILL);
 	/* The first failure is the one that is told. */
 	int waited = spawn_wait(pid, pidfd, r < 0 ? -1 : left_ms(&c), &status, r < 0 ? NULL : err);
 	if (r == 0)
