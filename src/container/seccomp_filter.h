@@ -13,8 +13,6 @@
 
 struct container_spec;
 
-#define SECCOMP_YOUNG_FIRST 451
-
 struct seccomp_filter {
 	struct sock_filter *insns; /* owned; NULL: no filter */
 	size_t len;
@@ -30,12 +28,12 @@ MUST_CHECK int seccomp_filter_get(const struct container_spec *spec, const char 
 /* From now on this process is filtered.  Needs CAP_SYS_ADMIN or no_new_privs. */
 MUST_CHECK int seccomp_filter_load(const struct seccomp_filter *filter, struct err *err);
 
-/* ---- compiling (seccomp_compile.c, libseccomp) ---- */
+/* ---- compiling ---- */
 
-/* The built-in profile for a process that may have these capabilities (bits). */
+/* seccomp_default.c: the built-in profile for a process that may have these capabilities (bits). */
 MUST_CHECK int seccomp_compile_default(uint64_t capabilities, struct text *ret_bpf,
 	struct err *err);
-/* linux.seccomp of the runtime specification. */
+/* seccomp_profile.c: linux.seccomp of the runtime specification. */
 MUST_CHECK int seccomp_compile_profile(json *profile, struct text *ret_bpf, struct err *err);
 /* linux.seccomp.flags; ERR_UNSUPPORTED for what cannot be honoured. */
 MUST_CHECK int seccomp_profile_flags(json *profile, unsigned *ret_flags, struct err *err);

@@ -1,184 +1,18 @@
-/* seccomp_compile - profiles to BPF by libseccomp, on a miss of the cache only (1.5 to 11 ms).
+/* seccomp_profile - linux.seccomp of a document to BPF by libseccomp.
  *
- * libseccomp builds a tree over the numbers of x86-64, i386 and x32 (half the comparisons and a
- * faster load than its list).  In front of it stands a short program of our own, for what an
- * allow-list of names and whole registers cannot say:
- *
- *  - ioctl TIOCSTI and TIOCLINUX put input into a terminal.  The kernel looks at the low half of
- * the command only, so a comparison of all 64 bits could be passed by (CVE-2019-10063): ours takes
- * the low half.
- *  - i386 socketcall has the address family in memory, out of reach; its SYS_SOCKET is refused,
- * since it would open the families that socket(2) may not (i386 has had socket(2) itself
- * since 4.3).
- *  - system calls younger than libseccomp's names. */
-#include <asm/ioctls.h>
+ * libseccomp takes 1.5 to 11 ms for a profile of usual size, so this runs on a miss of the cache
+ * only.  The built-in profile has a compiler of its own (seccomp_default.c). */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/capability.h>
-#include <linux/net.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "container/seccomp_filter.h"
 
 #define BPF_BYTES_MAX (BPF_MAXINSNS * sizeof(struct sock_filter))
 #define PROFILE_RULES_MAX 4096
-
-/* ---- the built-in profile ---- */
-
-enum rule_kind { RULE_ALLOW, RULE_ALLOW_IF, RULE_REFUSE };
-
-struct default_rule {
-	enum rule_kind kind;
-	const char *name;
-	int capability; /* needed for RULE_ALLOW, forbidden for the others; -1: none */
-	unsigned argument;
-	enum scmp_compare comparison;
-	uint64_t value, second;
-	uint32_t errnum;
-};
-
-static const struct default_rule default_rules[] = {
-#define SECCOMP_ALLOW(name, capability) { RULE_ALLOW, name, capability, 0, SCMP_CMP_EQ, 0, 0, 0 },
-#define SECCOMP_ALLOW_IF(name, capability, argument, comparison, value, second) \
-	{ RULE_ALLOW_IF, name, capability, argument, comparison, value, second, 0 },
-#define SECCOMP_REFUSE(name, capability, errnum) \
-	{ RULE_REFUSE, name, capability, 0, SCMP_CMP_EQ, 0, 0, errnum },
-#include "container/seccomp_default.def"
-#undef SECCOMP_ALLOW
-#undef SECCOMP_ALLOW_IF
-#undef SECCOMP_REFUSE
-};
-
-static const uint32_t young_calls[] = {
-#define SECCOMP_YOUNG(number, name) number,
-#include "container/seccomp_young.def"
-#undef SECCOMP_YOUNG
-};
-
-static bool rule_applies(const struct default_rule *rule, uint64_t capabilities)
-{
-	if (rule->capability < 0)
-		return true;
-	bool has = (capabilities >> rule->capability & 1) != 0;
-	return rule->kind == RULE_ALLOW ? has : !has;
-}
-
-/* ---- the program in front ---- */
-
-#define X32_BIT UINT32_C(0x40000000)
-#define IOCTL_X86_64 16
-#define IOCTL_X32 (X32_BIT + 514)
-#define IOCTL_I386 54
-#define SOCKETCALL_I386 102
-
-/* Where the jumps of the front program lead. */
-enum front_label {
-	TO_NEXT,
-	TO_I386,
-	TO_IOCTL,
-	TO_SOCKETCALL,
-	TO_ALLOW,
-	TO_EPERM,
-	TO_ENOSYS,
-	TO_REST,
-	FRONT_LABELS
-};
-
-struct front {
-	struct sock_filter insns[64];
-	enum front_label if_true[64]; /* TO_NEXT: none */
-	size_t labels[FRONT_LABELS];
-	size_t len;
-};
-
-static void front_add(struct front *front, uint16_t code, uint32_t k, enum front_label if_true)
-{
-	front->if_true[front->len] = if_true;
-	front->insns[front->len++] = (struct sock_filter){ .code = code, .k = k };
-}
-
-static void front_load(struct front *front, size_t offset)
-{
-	front_add(front, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, TO_NEXT);
-}
-
-static void front_if(struct front *front, uint16_t comparison, uint32_t value,
-	enum front_label target)
-{
-	front_add(front, BPF_JMP | comparison | BPF_K, value, target);
-}
-
-static void front_go(struct front *front, enum front_label target)
-{
-	front_add(front, BPF_JMP | BPF_JA, 0, target);
-}
-
-static void front_label(struct front *front, enum front_label label)
-{
-	front->labels[label] = front->len;
-}
-
-/* struct seccomp_data is little endian here: the low half of an argument comes first. */
-#define ARGUMENT_LOW(index) (offsetof(struct seccomp_data, args) + (index) * sizeof(uint64_t))
-
-static void front_build(struct front *front)
-{
-	front_load(front, offsetof(struct seccomp_data, arch));
-	front_if(front, BPF_JEQ, AUDIT_ARCH_I386, TO_I386);
-	front_load(front, offsetof(struct seccomp_data, nr));
-	front_if(front, BPF_JEQ, IOCTL_X86_64, TO_IOCTL);
-	front_if(front, BPF_JEQ, IOCTL_X32, TO_IOCTL);
-	front_if(front, BPF_JGE, X32_BIT, TO_REST);
-	for (size_t i = 0; i < ARRAY_LEN(young_calls); i++)
-		front_if(front, BPF_JEQ, young_calls[i], TO_ALLOW);
-	front_if(front, BPF_JGE, SECCOMP_YOUNG_FIRST, TO_ENOSYS);
-	front_go(front, TO_REST);
-
-	front_label(front, TO_I386);
-	front_load(front, offsetof(struct seccomp_data, nr));
-	front_if(front, BPF_JEQ, IOCTL_I386, TO_IOCTL);
-	front_if(front, BPF_JEQ, SOCKETCALL_I386, TO_SOCKETCALL);
-	for (size_t i = 0; i < ARRAY_LEN(young_calls); i++)
-		front_if(front, BPF_JEQ, young_calls[i], TO_ALLOW);
-	front_if(front, BPF_JGE, SECCOMP_YOUNG_FIRST, TO_ENOSYS);
-	front_go(front, TO_REST);
-
-	front_label(front, TO_IOCTL);
-	front_load(front, ARGUMENT_LOW(1));
-	front_if(front, BPF_JEQ, TIOCSTI, TO_EPERM);
-	front_if(front, BPF_JEQ, TIOCLINUX, TO_EPERM);
-	front_go(front, TO_REST);
-
-	front_label(front, TO_SOCKETCALL);
-	front_load(front, ARGUMENT_LOW(0));
-	front_if(front, BPF_JEQ, SYS_SOCKET, TO_EPERM);
-	front_go(front, TO_REST);
-
-	front_label(front, TO_ALLOW);
-	front_add(front, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, TO_NEXT);
-	front_label(front, TO_EPERM);
-	front_add(front, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM, TO_NEXT);
-	front_label(front, TO_ENOSYS);
-	front_add(front, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS, TO_NEXT);
-	front_label(front, TO_REST);
-
-	for (size_t i = 0; i < front->len; i++) {
-		if (front->if_true[i] == TO_NEXT)
-			continue;
-		uint32_t distance = (uint32_t)(front->labels[front->if_true[i]] - i - 1);
-		if (BPF_OP(front->insns[i].code) == BPF_JA)
-			front->insns[i].k = distance;
-		else
-			front->insns[i].jt = (uint8_t)distance;
-	}
-}
-
-/* ---- libseccomp ---- */
 
 static void context_release(scmp_filter_ctx *context)
 {
@@ -217,71 +51,6 @@ static int add_arch(scmp_filter_ctx context, uint32_t arch, struct err *err)
 	int r = seccomp_arch_add(context, arch);
 	return r == 0 || r == -EEXIST ? 0 : err_sys(err, -r, "seccomp: add architecture %u", arch);
 }
-
-static int add_default_rule(scmp_filter_ctx context, const struct default_rule *rule,
-	struct err *err)
-{
-	int number = seccomp_syscall_resolve_name(rule->name);
-	if (number == __NR_SCMP_ERROR)
-		return 0; /* no architecture of ours has it: nothing to allow */
-	uint32_t action = rule->kind == RULE_REFUSE ? SCMP_ACT_ERRNO(rule->errnum) : SCMP_ACT_ALLOW;
-	const struct scmp_arg_cmp condition = { .arg = rule->argument,
-		.op = rule->comparison,
-		.datum_a = rule->value,
-		.datum_b = rule->second };
-	int r = seccomp_rule_add_array(context, action, number, rule->kind == RULE_ALLOW_IF ? 1 : 0,
-		&condition);
-	if (r < 0)
-		return err_sys(err, -r, "seccomp: rule for %s", rule->name);
-	return 0;
-}
-
-int seccomp_compile_default(uint64_t capabilities, struct text *ret_bpf, struct err *err)
-{
-	AUTO_CONTEXT context = NULL;
-	int r = context_new(SCMP_ACT_ERRNO(EPERM), &context, err);
-	if (r == 0)
-		r = add_arch(context, SCMP_ARCH_X86, err);
-	if (r == 0)
-		r = add_arch(context, SCMP_ARCH_X32, err);
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(default_rules); i++)
-		if (rule_applies(&default_rules[i], capabilities))
-			r = add_default_rule(context, &default_rules[i], err);
-	if (r < 0)
-		return r;
-
-	struct front front = { .len = 0 };
-	front_build(&front);
-	text_clear(ret_bpf);
-	text_add(ret_bpf, (const char *)front.insns, front.len * sizeof(front.insns[0]));
-	return context_export(context, ret_bpf, err);
-}
-
-/* FNV-1a over what the tables say.  It guards against a stale cache of an earlier build, not
- * against an attacker: the cache is root's. */
-static uint64_t fingerprint_add(uint64_t hash, const void *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-uint64_t seccomp_default_fingerprint(void)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	for (size_t i = 0; i < ARRAY_LEN(default_rules); i++) {
-		const struct default_rule *rule = &default_rules[i];
-		const uint64_t fields[] = { rule->kind, (uint64_t)rule->capability, rule->argument,
-			rule->comparison, rule->value, rule->second, rule->errnum };
-		hash = fingerprint_add(hash, rule->name, strlen(rule->name));
-		hash = fingerprint_add(hash, fields, sizeof(fields));
-	}
-	struct front front = { .len = 0 };
-	front_build(&front);
-	return fingerprint_add(hash, front.insns, front.len * sizeof(front.insns[0]));
-}
-
-/* ---- linux.seccomp ---- */
 
 struct word {
 	const char *name;
