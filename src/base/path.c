@@ -124,7 +124,7 @@ static int make_pass(int root, char *path, const struct creation *creation, char
 		*end = '\0';
 		int fd = path_at_open(root, path, O_PATH | (file ? 0 : O_DIRECTORY), 0);
 		AUTO_FREE char *target = NULL;
-		if (fd == -ENOENT && path_read_link(dir, name, &target) == 0) {
+		if (fd == -ENOENT && path_read_link(dir, name, &target) == 0 && target != NULL) {
 			*end = saved;
 			bool absolute = target[0] == '/';
 			*ret_path = text_format("%.*s%s%s", absolute ? 0 : (int)(name - path), path,

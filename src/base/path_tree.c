@@ -131,6 +131,7 @@ static int go_up(struct walk *walk)
 /* The subdirectory that was visited, off the list; caller owns. */
 static char *take_last(struct strv *pending)
 {
+	CHECK(pending->items != NULL && pending->len > 0);
 	char *name = pending->items[--pending->len];
 	pending->items[pending->len] = NULL;
 	return name;
@@ -145,6 +146,7 @@ static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 		return fd;
 	int r = enter(&walk, fd);
 	while (r >= 0) {
+		CHECK(walk.levels != NULL && walk.len > 0);
 		struct strv *pending = &walk.levels[walk.len - 1].pending;
 		if (pending->len > 0) {
 			fd = open_dir(walk.fd, pending->items[pending->len - 1]);
