@@ -3,9 +3,10 @@
 #pragma once
 
 #include <netinet/in.h>
-#include <netlink/msg.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+struct nl_msg; /* libnl's: netlink/msg.h */
 
 struct net_link {
 	const char *name;

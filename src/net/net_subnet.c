@@ -6,6 +6,7 @@
  * may be installed later. */
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
+#include <netlink/msg.h>
 #include <stddef.h>
 
 #include "net/net.h"

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/socket.h>

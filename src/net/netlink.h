@@ -4,11 +4,12 @@
 #pragma once
 
 #include <linux/netlink.h>
-#include <netlink/msg.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
+
+struct nl_msg; /* libnl's: netlink/msg.h */
 
 struct netlink {
 	int fd;            /* owned */

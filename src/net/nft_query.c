@@ -8,6 +8,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <stdbool.h>
 #include <string.h>
 
