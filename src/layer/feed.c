@@ -151,6 +151,10 @@ int feed_next(struct feed *feed, uint64_t max, struct view *ret_bytes, struct er
 		int r = refill(feed, err);
 		if (r < 0)
 			return r;
+		if (feed->rest.len == 0) {
+			*ret_bytes = (struct view){ 0 };
+			return 0;
+		}
 	}
 	size_t len = feed->rest.len < max ? feed->rest.len : (size_t)max;
 	*ret_bytes = (struct view){ feed->rest.data, len };

@@ -192,13 +192,22 @@ static int resolve(struct converter *converter, struct view path, bool create,
 
 /* --- attributes --- */
 
+/* Linux has no "user." attributes on symlinks and special files; Docker drops them as well. */
+static bool may_have(mode_t type, struct view xattr)
+{
+	return type == S_IFREG || type == S_IFDIR || !view_starts(xattr, "user.");
+}
+
 static int keep_xattrs(struct converter *converter, const struct tar_entry *entry, uint32_t number,
-	struct err *err)
+	mode_t type, struct err *err)
 {
 	AUTO_DONE(text) body = { 0 };
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < entry->xattrs_len; i++)
-		r = erofs_xattr_add(&body, entry->xattrs[i].name, entry->xattrs[i].value, err);
+	for (size_t i = 0; r == 0 && i < entry->xattrs_len; i++) {
+		if (may_have(type, entry->xattrs[i].name))
+			r = erofs_xattr_add(&body, entry->xattrs[i].name, entry->xattrs[i].value,
+				err);
+	}
 	/* Those of overlayfs are forged, and dropped here. */
 	if (r == 0)
 		r = erofs_xattr_keep(&converter->tree, number, view_of_text(&body),
@@ -218,7 +227,7 @@ static int fill_inode(struct converter *converter, const struct tar_entry *entry
 	inode->gid = entry->gid;
 	inode->mtime = entry->mtime;
 	inode->mtime_ns = entry->mtime_ns;
-	return keep_xattrs(converter, entry, number, err);
+	return keep_xattrs(converter, entry, number, type, err);
 }
 
 /* --- one function for each type --- */

@@ -31,8 +31,10 @@ static int unzstd_step(struct unzstd_source *unzstd, ZSTD_outBuffer *out, struct
 	size_t left = ZSTD_decompressStream(unzstd->stream, out, &in);
 	if (ZSTD_isError(left))
 		return unzstd_damaged(unzstd, ZSTD_getErrorName(left), err);
-	unzstd->part.data += in.pos;
-	unzstd->part.len -= in.pos;
+	if (in.pos > 0) {
+		unzstd->part.data += in.pos;
+		unzstd->part.len -= in.pos;
+	}
 	unzstd->in_frame = left != 0;
 	unzstd->flushing = out->pos > before;
 	return 0;

@@ -313,6 +313,7 @@ static int read_old_map(struct tar *tar, struct tar_entry *entry, struct err *er
 
 static int read_content(struct tar *tar, struct tar_entry *entry, struct err *err)
 {
+	entry->offset = feed_position(tar->feed);
 	if (entry->type != '0')
 		return 0;
 	if (tar->local.has_size) {
@@ -337,8 +338,8 @@ static int read_content(struct tar *tar, struct tar_entry *entry, struct err *er
 			return r;
 		entry->extents = tar->map.items;
 		entry->extents_len = tar->map.len;
+		entry->offset = feed_position(tar->feed);
 	}
-	entry->offset = feed_position(tar->feed);
 	return 0;
 }
 
