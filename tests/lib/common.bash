@@ -38,15 +38,25 @@ teardown_file() {
 
 setup() {
 	TEST_DIR=$(mktemp -d "$FILE_DIR/test.XXXXXX")
+	images_before=$(moat images -q --no-trunc | sort -u)
 	leaks look >"$TEST_DIR/before"
 }
 
 teardown() {
-	remove_workloads
-	if [ -z "${LEAKS_ARE_FINE:-}" ]; then
-		leaks compare "$TEST_DIR/before" >&2
-	fi
+	local status=0
+	remove_workloads || status=1
+	remove_images || status=1
+	leaks compare "$TEST_DIR/before" >&2 || status=1
 	rm -rf "$TEST_DIR"
+	return $status
+}
+
+# Images that the test has loaded.
+remove_images() {
+	local id
+	for id in $(moat images -q --no-trunc | sort -u); do
+		grep -qxF "$id" <<<"$images_before" || moat rmi -f "$id" >/dev/null
+	done
 }
 
 remove_workloads() {

@@ -84,7 +84,7 @@ class Layer:
             self.add('bin/busybox', data=file.read(), mode=0o755)
         applets = subprocess.run([program, '--list'], stdout=subprocess.PIPE, text=True, check=True)
         for name in sorted(set(applets.stdout.split()) - {'busybox'}):
-            self.add('bin/' + name, tarfile.LNKTYPE, link='bin/busybox')
+            self.add('bin/' + name, tarfile.LNKTYPE, link='bin/busybox', mode=0o755)
         self.add('etc/passwd', data=PASSWD.encode())
         self.add('etc/group', data=GROUP.encode())
 

@@ -34,7 +34,7 @@ def content(path, info):
 
 def walk(top):
     seen = {}
-    device = os.lstat(top).st_dev
+    device = os.stat(top).st_dev  # top may be /proc/PID/root
     pending = ['.']
     while pending:
         name = pending.pop()
