@@ -13,13 +13,13 @@
 #include <sys/syscall.h>
 
 struct capability_row {
-	int number;
 	const char *name;
+	int number;
 	bool is_default;
 };
 
 static const struct capability_row capabilities[] = {
-#define CAPABILITY(number, name, is_default) { number, name, is_default },
+#define CAPABILITY(number, name, is_default) { name, number, is_default },
 #include "container/capabilities.def"
 #undef CAPABILITY
 };

@@ -250,7 +250,7 @@ static int dir_make(const char *path, struct err *err)
 	return path_make_dirs(path, 0755, err);
 }
 
-/* The groups that this call made are removed again when it fails; those of others stay. */
+/* After a failure; the kernel keeps a group that has members. */
 static void remove_made(const struct cgroup *cgroup, size_t made)
 {
 	for (size_t i = 0; i < made; i++)
@@ -275,9 +275,9 @@ int cgroup_create_on(struct cgroup_host *take_host, const char *path,
 {
 	AUTO(cgroup) cgroup = NULL;
 	int r = cgroup_new(take_host, path, &cgroup, err);
-	if (r == 0)
+	if (r == 0 && cgroup != NULL)
 		r = cgroup->ops->prepare(cgroup, path, err);
-	if (r < 0)
+	if (r != 0 || cgroup == NULL)
 		return r;
 	for (size_t i = 0; i < cgroup->dirs_len; i++) {
 		r = dir_make(cgroup->dirs[i].path, err);
@@ -300,9 +300,9 @@ int cgroup_open_on(struct cgroup_host *take_host, const char *path, struct cgrou
 {
 	AUTO(cgroup) cgroup = NULL;
 	int r = cgroup_new(take_host, path, &cgroup, err);
-	for (size_t i = 0; r == 0 && i < cgroup->dirs_len; i++)
+	for (size_t i = 0; r == 0 && cgroup != NULL && i < cgroup->dirs_len; i++)
 		r = dir_open(cgroup, &cgroup->dirs[i], err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*ret_cgroup = TAKE(cgroup);
 	return 0;
@@ -444,7 +444,7 @@ int cgroup_remove_on(struct cgroup_host *take_host, const char *path, int deadli
 {
 	AUTO(cgroup) cgroup = NULL;
 	int r = cgroup_new(take_host, path, &cgroup, err);
-	if (r < 0)
+	if (r != 0 || cgroup == NULL)
 		return r;
 	uint64_t end = clock_monotonic_ns() + (uint64_t)deadline_ms * NS_PER_MS;
 	int result = 0;

@@ -179,13 +179,17 @@ void cgroup_host_done(struct cgroup_host *host)
 
 const struct cgroup_ops *cgroup_host_driver(const struct cgroup_host *host)
 {
-	/* v2 is used where it has what matters; a hybrid host keeps those in v1. */
+	/* Memory is where an administrator or a distribution has decided; a hybrid host keeps it in
+	 * v1, one that only has net_cls left there does not. */
 	const struct cgroup_ops *driver = NULL;
 	for (size_t i = 0; i < host->len; i++) {
 		const struct cgroup_hierarchy *h = &host->hierarchies[i];
-		if (!h->is_v2)
+		if (!h->is_v2 && cgroup_controllers_have(h->controllers, "memory"))
 			return &cgroup_v1_ops;
-		driver = &cgroup_v2_ops;
+		if (h->is_v2)
+			driver = &cgroup_v2_ops;
+		else if (driver == NULL)
+			driver = &cgroup_v1_ops;
 	}
 	return driver;
 }

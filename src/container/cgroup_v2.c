@@ -23,7 +23,9 @@ static const char *const controllers[] = { "cpu", "memory", "pids", "io" };
 static int v2_select(struct cgroup *cgroup, const char *path, struct err *err)
 {
 	(void)err;
-	const struct cgroup_hierarchy *h = &cgroup->host.hierarchies[0];
+	const struct cgroup_hierarchy *h = cgroup->host.hierarchies;
+	while (!h->is_v2) /* there is one: that is why this driver was chosen */
+		h++;
 	cgroup->dirs[0] = (struct cgroup_dir){
 		.controllers = h->controllers,
 		.mount_point = h->mount_point,

@@ -62,10 +62,10 @@ static int become(const struct container_exec *exec, int report_fd, struct err *
 		r = process_chdir(root, process, err);
 	if (r < 0)
 		return r;
+	(void)close(TAKE_FD(root));
 	r = fd_close_others(&report_fd, 1);
 	if (r < 0)
 		return err_sys(err, -r, "close descriptors");
-	root = -1;
 	r = process_drop(exec->spec, &user, &filter, err);
 	return r < 0 ? r : process_exec(process, &user, err);
 }

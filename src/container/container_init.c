@@ -270,7 +270,7 @@ _Noreturn void container_init_run(const struct container_create *create,
 	if (r == 0) {
 		report_ready(create->report_fd);
 		wait_go(create->go_fd);
-		r = process_exec(&create->spec->process, &init.user, &err);
+		(void)!process_exec(&create->spec->process, &init.user, &err);
 	}
 	report_failure(create->report_fd, &err);
 	_exit(err_exit_status(err.kind));

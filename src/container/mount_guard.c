@@ -1,8 +1,8 @@
 /* mount_guard - paths of the kernel that a container must not see or change.
  *
  * A masked file gets /dev/null mounted over it, a masked directory an empty read-only tmpfs, a
- * read-only path a read-only clone of itself.  /dev/null is the node made a moment ago, cloned
- * without following a link and checked to be 1:3: an image cannot put its own file there
+ * read-only path a read-only clone of itself.  /dev/null is opened without following a link,
+ * checked to be 1:3 and cloned from that descriptor: an image cannot put its own file there
  * (CVE-2025-31133). */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,14 +16,17 @@
 
 static int null_clone(const struct mount_tree *tree, int *ret_fd, struct err *err)
 {
-	AUTO_CLOSE int fd = open_tree(tree->dev_fd, "null",
-		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
-	if (fd < 0)
-		return err_sys(err, errno, "take /dev/null of the container to mask files");
+	AUTO_CLOSE int null =
+		path_at_open_beneath(tree->root_fd, "dev/null", O_PATH | O_NOFOLLOW, 0);
+	if (null < 0)
+		return err_sys(err, -null, "take /dev/null of the container to mask files");
 	struct stat st;
-	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+	if (fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
 		return err_set(err, ERR_DENIED, "/dev/null of the container is no null device");
-	*ret_fd = TAKE_FD(fd);
+	int fd = open_tree(null, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "clone /dev/null of the container to mask files");
+	*ret_fd = fd;
 	return 0;
 }
 

@@ -254,7 +254,7 @@ int process_exec(const struct spec_process *process, const struct container_user
 		return err_set(err, ERR_INVALID, "no command is given");
 	AUTO_FREE char *path = NULL;
 	int r = command_find(process, &path, err);
-	if (r < 0)
+	if (r != 0 || path == NULL)
 		return r;
 	AUTO_DONE(strv) env = { 0 };
 	strv_extend(&env, &process->env);

@@ -29,21 +29,21 @@
 enum rule_kind { RULE_ALLOW, RULE_ALLOW_IF, RULE_REFUSE, RULE_REFUSE_IF };
 
 struct rule {
-	enum rule_kind kind;
 	const char *name;
+	enum rule_kind kind;
 	int capability; /* needed for RULE_ALLOW, forbidden for the others; -1: none */
-	unsigned argument;
 	uint64_t mask, value;
+	unsigned argument;
 	uint32_t errnum;
 };
 
 static const struct rule rules[] = {
-#define SECCOMP_ALLOW(name, capability) { RULE_ALLOW, name, capability, 0, 0, 0, 0 },
+#define SECCOMP_ALLOW(name, capability) { name, RULE_ALLOW, capability, 0, 0, 0, 0 },
 #define SECCOMP_ALLOW_IF(name, capability, argument, mask, value) \
-	{ RULE_ALLOW_IF, name, capability, argument, mask, value, 0 },
-#define SECCOMP_REFUSE(name, capability, errnum) { RULE_REFUSE, name, capability, 0, 0, 0, errnum },
+	{ name, RULE_ALLOW_IF, capability, mask, value, argument, 0 },
+#define SECCOMP_REFUSE(name, capability, errnum) { name, RULE_REFUSE, capability, 0, 0, 0, errnum },
 #define SECCOMP_REFUSE_IF(name, argument, mask, value, errnum) \
-	{ RULE_REFUSE_IF, name, -1, argument, mask, value, errnum },
+	{ name, RULE_REFUSE_IF, -1, mask, value, argument, errnum },
 #include "container/seccomp_default.def"
 #undef SECCOMP_ALLOW
 #undef SECCOMP_ALLOW_IF

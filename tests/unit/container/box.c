@@ -69,7 +69,7 @@ void box_init(struct box *box)
 	id_new(id);
 	box->dir = text_format("/tmp/moat-box-%.16s", id);
 	box->root = text_format("%s/root", box->dir);
-	box->cgroup_path = text_format("moat-unit/%.16s", id);
+	box->cgroup_path = text_format("moat-unit-%.16s", id);
 	AUTO_FREE char *mnt = text_format("%s/mnt", box->dir);
 	AUTO_FREE char *cache = text_format("%s/cache", box->dir);
 	CHECK(mkdir(box->dir, 0755) == 0 && mkdir(box->root, 0755) == 0 && mkdir(mnt, 0755) == 0 &&
