@@ -235,7 +235,7 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 
 @test "image_volume_dotdot_copies_nothing_from_host" {
 	image volumes --busybox --volume '/../../../var/tmp' --volume "/../../..$SENTINEL" --volume /data
-	run moat run --rm --network none volumes sh -c 'ls -R /var/tmp /data; cat /../../..'"$SENTINEL"
+	run --separate-stderr moat run --rm --network none volumes sh -c 'ls -R /var/tmp /data; cat /../../..'"$SENTINEL"
 	[[ $output != *untouched* && $output != *moat-sentinel* ]]
 	[ "$(cat "$SENTINEL")" = untouched ]
 }
