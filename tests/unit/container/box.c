@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "container/cgroup_driver.h"
 
 #define TIMEOUT_MS 20000
 
@@ -84,6 +85,25 @@ void box_init(struct box *box)
 	box->limits = (struct cgroup_limits){ .memory_bytes = 64 << 20, .pids = 100 };
 }
 
+int box_cgroup_host(const struct box *box, struct cgroup_host *ret_host, struct err *err)
+{
+	struct cgroup_host all;
+	int r = cgroup_host_read(&all, err);
+	if (r < 0 || !box->only_v2) {
+		*ret_host = all;
+		return r;
+	}
+	*ret_host = (struct cgroup_host){ 0 };
+	for (size_t i = 0; i < all.len; i++) {
+		if (!all.hierarchies[i].is_v2)
+			continue;
+		ret_host->hierarchies[ret_host->len++] = all.hierarchies[i];
+		all.hierarchies[i] = (struct cgroup_hierarchy){ 0 };
+	}
+	cgroup_host_done(&all);
+	return 0;
+}
+
 void box_done(struct box *box)
 {
 	if (box->pid > 0) {
@@ -98,7 +118,9 @@ void box_done(struct box *box)
 	cleanup_close(&box->fd_leak);
 	cgroup_free(box->cgroup);
 	struct err err = { 0 };
-	if (cgroup_remove(box->cgroup_path, 5000, &err) < 0)
+	AUTO_DONE(cgroup_host) host = { 0 };
+	if (box_cgroup_host(box, &host, &err) < 0 ||
+		(host.len > 0 && cgroup_remove_on(&host, box->cgroup_path, 5000, &err) < 0))
 		(void)fprintf(stderr, "box: %s\n", err.message);
 	container_spec_free(box->spec);
 	json_object_put(box->document);
@@ -152,9 +174,13 @@ static int above_stdio(int take_fd)
 
 int box_start(struct box *box, struct err *err)
 {
+	AUTO_DONE(cgroup_host) host = { 0 };
 	int r = container_spec_parse(box->document, &box->spec, err);
 	if (r == 0)
-		r = cgroup_create(box->cgroup_path, &box->limits, box->spec, &box->cgroup, err);
+		r = box_cgroup_host(box, &host, err);
+	if (r == 0)
+		r = cgroup_create_on(&host, box->cgroup_path, &box->limits, box->spec, &box->cgroup,
+			err);
 	if (r < 0)
 		return r;
 	int report[2];

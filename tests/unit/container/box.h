@@ -17,6 +17,7 @@ struct box {
 	json *document; /* owned; change it before box_start() */
 	const char *user;
 	struct cgroup_limits limits;
+	bool only_v2; /* as if the host had nothing but its v2 hierarchy */
 	struct container_spec *spec;
 	struct cgroup *cgroup;
 	pid_t pid;
@@ -24,6 +25,11 @@ struct box {
 	int fd_leak; /* closed by box_done(); a descriptor that must not be inherited */
 };
 
+/* The host's cgroup hierarchies as the box is to see them; nothing when v2 is wanted and missing.
+ */
+struct cgroup_host;
+MUST_CHECK int box_cgroup_host(const struct box *box, struct cgroup_host *ret_host,
+	struct err *err);
 /* Whether this process may make containers; tests are skipped where not. */
 bool box_is_possible(void);
 void box_init(struct box *box);

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "box.h"
+#include "container/cgroup_driver.h"
 
 struct fixture {
 	struct box box;
@@ -404,14 +405,11 @@ static void root_is_read_only_when_asked_for(void **state)
 	assert_output_has(f, "Read-only file system");
 }
 
-static void caller_that_goes_away_takes_the_init_with_it(void **state)
+static void empty_command_is_127(void **state)
 {
 	struct fixture *f = *state;
-	box_set_args(&f->box, (const char *const[]){ "true", NULL });
-	json_set_string(process(f), "cwd", "/");
-	/* A command that cannot start leaves the init dead too, not waiting. */
 	box_set_args(&f->box, (const char *const[]){ "", NULL });
-	assert_true(box_start(&f->box, &f->err) < 0);
+	assert_int_equal(box_start(&f->box, &f->err), -ENOENT);
 	assert_int_equal(box_wait(&f->box), 127);
 }
 
@@ -444,11 +442,14 @@ static void terminal_is_the_containers_own(void **state)
 	assert_string_equal(bytes, "/dev/pts/0\r\n33 77\r\n88:0\r\n");
 }
 
-static void missing_controller_is_named_when_a_limit_needs_it(void **state)
+static void cpu_quota_is_taken(void **state)
 {
 	struct fixture *f = *state;
 	f->box.limits.cpu_quota_us = 50000;
-	assert_int_equal(run(f, "true"), 0);
+	assert_int_equal(run(f, "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max "
+				"2>/dev/null; true"),
+		0);
+	assert_output_has(f, "50000");
 }
 
 /* ---- exec ---- */
@@ -561,6 +562,36 @@ static void frozen_container_stands_still_and_goes_on(void **state)
 	assert_int_equal(cgroup_freeze(f->box.cgroup, false, &f->err), 0);
 }
 
+static void v2_group_confines_devices_freezes_and_dies(void **state)
+{
+	struct fixture *f = *state;
+	f->box.only_v2 = true;
+	f->box.limits = (struct cgroup_limits){ 0 }; /* its controllers may be with v1 */
+	struct cgroup_host host;
+	assert_int_equal(box_cgroup_host(&f->box, &host, &f->err), 0);
+	size_t len = host.len;
+	cgroup_host_done(&host);
+	if (len == 0)
+		skip();
+	const char *const args[] = { "sh", "-c",
+		"mknod /tmp/disk b 254 0; head -c 1 /tmp/disk; head -c 4 /dev/zero | wc -c; "
+		"ls /sys/fs/cgroup; touch /tmp/done; while true; do :; done",
+		NULL };
+	box_set_args(&f->box, args);
+	assert_int_equal(box_start(&f->box, &f->err), 0);
+	AUTO_FREE char *done = text_format("%s/tmp/done", f->box.root);
+	for (int i = 0; i < 1000 && access(done, F_OK) < 0; i++)
+		(void)usleep(10000);
+	assert_int_equal(cgroup_freeze(f->box.cgroup, true, &f->err), 0);
+	assert_int_equal(cgroup_freeze(f->box.cgroup, false, &f->err), 0);
+	assert_int_equal(cgroup_kill(f->box.cgroup, 5000, &f->err), 0);
+	assert_int_equal(box_wait(&f->box), 137);
+	assert_int_equal(lseek(f->box.out_fd, 0, SEEK_SET), 0);
+	assert_int_equal(fd_read_text(f->box.out_fd, 65536, "output", &f->out, NULL), 0);
+	assert_output_has(f, "head: /tmp/disk: Operation not permitted\n4\n");
+	assert_output_has(f, "cgroup.procs\n");
+}
+
 #define BOX_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -603,9 +634,9 @@ int main(void)
 		BOX_TEST(sysctl_reaches_the_own_namespace),
 		BOX_TEST(loopback_is_up),
 		BOX_TEST(root_is_read_only_when_asked_for),
-		BOX_TEST(caller_that_goes_away_takes_the_init_with_it),
+		BOX_TEST(empty_command_is_127),
 		BOX_TEST(terminal_is_the_containers_own),
-		BOX_TEST(missing_controller_is_named_when_a_limit_needs_it),
+		BOX_TEST(cpu_quota_is_taken),
 		BOX_TEST(exec_runs_in_the_container),
 		BOX_TEST(exec_resolves_its_user_in_the_container),
 		BOX_TEST(exec_leaks_no_descriptor),
@@ -614,6 +645,7 @@ int main(void)
 		BOX_TEST(stats_count_the_workload),
 		BOX_TEST(kill_ends_every_member),
 		BOX_TEST(frozen_container_stands_still_and_goes_on),
+		BOX_TEST(v2_group_confines_devices_freezes_and_dies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
