@@ -9,7 +9,6 @@ Writes FOLDER/NAME.tar: `plain-*` are ordinary trees that GNU tar unpacks to wha
 import io
 import os
 import random
-import struct
 import sys
 import tarfile
 
