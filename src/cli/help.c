@@ -65,11 +65,17 @@ int cmd_help(struct cli *cli, int argc, char **argv, struct err *err)
 
 int cmd_completion(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int r = option_count(cli, argc - 1, 1, 1, err);
+	int first;
+	bool help;
+	int r = option_parse(cli, argc, argv, NULL, 0, NULL, &first, &help, err);
+	if (r < 0 || help)
+		return r;
+	r = option_count(cli, argc - first, 1, 1, err);
 	if (r < 0)
 		return r;
-	if (strcmp(argv[1], "bash") != 0)
-		return err_set(err, ERR_UNSUPPORTED, "no completion for \"%s\": use bash", argv[1]);
+	if (strcmp(argv[first], "bash") != 0)
+		return err_set(err, ERR_UNSUPPORTED, "no completion for \"%s\": use bash",
+			argv[first]);
 	size_t len;
 	const struct command *commands = command_all(&len);
 	(void)printf("_moat() {\n\tlocal words='");

@@ -228,11 +228,29 @@ static int fn_or(json **operands, size_t len, json **ret_value, struct err *err)
 	return 0;
 }
 
+/* {{.Label "k"}} of a row, as docker's listings have it: out of "k=v,k2=v2". */
+static int fn_label(json **operands, size_t len, json **ret_value, struct err *err)
+{
+	(void)err;
+	const char *key = len > 1 ? json_object_get_string(operands[1]) : "";
+	struct view rest = view_of(json_get_string(operands[0], "Labels"));
+	*ret_value = NULL;
+	while (rest.len > 0 && *ret_value == NULL) {
+		struct view value = view_cut(&rest, ',');
+		if (view_is(view_cut(&value, '='), key))
+			*ret_value = json_object_new_string_len(value.data, (int)value.len);
+	}
+	if (*ret_value == NULL)
+		*ret_value = json_object_new_string("");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	size_t min_operands;
 	function *run;
 } functions[] = {
+	{ ".Label", 2, fn_label },
 	{ "and", 1, fn_and },
 	{ "eq", 2, fn_eq },
 	{ "index", 2, fn_index },
@@ -355,8 +373,12 @@ static int command(struct scope *scope, struct view *rest, json *take_piped, jso
 	size_t len = 0;
 	struct view name = { 0 };
 	int r = 0;
-	if (starts_function(*rest))
+	if (starts_function(*rest)) {
 		name = take_word(rest);
+	} else if (view_starts(*rest, ".Label ")) {
+		name = take_word(rest);
+		operands[len++] = json_object_get(scope->dot);
+	}
 	for (skip_space(rest); r == 0 && rest->len > 0 && rest->data[0] != '|' &&
 			       rest->data[0] != ')' && len < OPERANDS_MAX - 1;
 		skip_space(rest)) {

@@ -333,6 +333,18 @@ int cgroup_join_self(const struct cgroup *cgroup, struct err *err)
 	return 0;
 }
 
+int cgroup_oom_events_open(const struct cgroup *cgroup, int *ret_fd, struct err *err)
+{
+	const struct cgroup_dir *dir = cgroup_dir_find(cgroup, "memory");
+	*ret_fd = -1;
+	if (dir == NULL)
+		return 0;
+	*ret_fd = openat(dir->fd, cgroup->ops->oom_events_file, O_RDONLY | O_CLOEXEC);
+	return *ret_fd < 0
+		       ? err_sys(err, errno, "open %s/%s", dir->path, cgroup->ops->oom_events_file)
+		       : 0;
+}
+
 int cgroup_view_open(const struct cgroup_dir *dir, uint64_t attributes, int *ret_fd,
 	struct err *err)
 {

@@ -55,6 +55,7 @@ enum cgroup_interface { CGROUP_V1, CGROUP_V2, CGROUP_INTERFACES };
 struct cgroup_ops {
 	enum cgroup_interface interface;
 	const char *join_file;
+	const char *oom_events_file;
 	/* Fills cgroup->dirs with the hierarchies this driver uses (fds -1). */
 	int (*select)(struct cgroup *cgroup, const char *path, struct err *err);
 	/* Before the directory is made: hands controllers down to it. */

@@ -272,6 +272,7 @@ static void v1_wait_change(int dirfd, int timeout_ms)
 const struct cgroup_ops cgroup_v1_ops = {
 	.interface = CGROUP_V1,
 	.join_file = "tasks",
+	.oom_events_file = "memory.oom_control",
 	.select = v1_select,
 	.prepare = v1_prepare,
 	.set_devices = v1_set_devices,

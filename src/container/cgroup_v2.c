@@ -180,6 +180,7 @@ static int v2_kill_round(const struct cgroup *cgroup, size_t *ret_members, struc
 const struct cgroup_ops cgroup_v2_ops = {
 	.interface = CGROUP_V2,
 	.join_file = "cgroup.procs",
+	.oom_events_file = "memory.events",
 	.select = v2_select,
 	.prepare = v2_prepare,
 	.set_devices = v2_set_devices,

@@ -64,6 +64,9 @@ MUST_CHECK int cgroup_join_self(const struct cgroup *cgroup, struct err *err);
 /* The v2 directory for CLONE_INTO_CGROUP, or -1 on v1; borrowed. */
 int cgroup_v2_fd(const struct cgroup *cgroup);
 MUST_CHECK int cgroup_stats_read(const struct cgroup *cgroup, struct cgroup_stats *ret_stats);
+/* The file in which the kernel counts members killed for want of memory (memory.oom_control,
+ * memory.events); *ret_fd -1 where no memory controller is. */
+MUST_CHECK int cgroup_oom_events_open(const struct cgroup *cgroup, int *ret_fd, struct err *err);
 MUST_CHECK int cgroup_freeze(const struct cgroup *cgroup, bool frozen, struct err *err);
 /* SIGKILL to every member until none is left, at most deadline_ms. */
 MUST_CHECK int cgroup_kill(const struct cgroup *cgroup, int deadline_ms, struct err *err);

@@ -93,30 +93,22 @@ static int mount_root(void *context, int *ret_mount_fd, struct err *err)
 
 static int make_cgroup(struct creation *creation, struct err *err)
 {
-	const struct launch *launch = creation->launch;
-	const struct workload_spec *spec = launch->spec;
-	struct cgroup_limits limits = { .memory_bytes = spec->memory_bytes,
-		.pids = spec->pids_limit > 0 ? spec->pids_limit : 0 };
-	if (spec->nano_cpus != 0) {
-		limits.cpu_period_us = 100000;
-		limits.cpu_quota_us = spec->nano_cpus / 10000;
-	}
-	AUTO_FREE char *path = document_cgroup_path(launch->id);
-	return cgroup_create(path, &limits, creation->spec, &creation->cgroup, err);
+	AUTO_FREE char *path = document_cgroup_path(creation->launch->id);
+	return cgroup_create(path, NULL, creation->spec, &creation->cgroup, err);
 }
 
 static int prepare(struct creation *creation, struct err *err)
 {
 	struct launch *launch = creation->launch;
-	AUTO_JSON document = NULL;
-	int r = document_build(launch, &document, err);
-	if (r == 0)
-		r = container_spec_parse(document, &creation->spec, err);
+	AUTO_JSON document = document_build(launch);
+	int r = container_spec_parse(document, &creation->spec, err);
 	if (r == 0)
 		r = container_mounts_open(creation->spec, &creation->mounts, &creation->mounts_len,
 			err);
 	if (r == 0)
 		r = make_cgroup(creation, err);
+	if (r == 0)
+		r = cgroup_oom_events_open(creation->cgroup, &creation->link.oom_events, err);
 	if (r < 0)
 		return r;
 	AUTO_FREE char *text = json_text(document, false);
@@ -151,6 +143,7 @@ static _Noreturn void stage(struct creation *creation)
 		.context = creation,
 		.root_dir = creation->root_dir,
 		.cache_dir = creation->cache_dir,
+		.user = launch->spec->user,
 		.stdio = { creation->link.workload[0], creation->link.workload[1],
 			creation->link.workload[2] },
 		.console_socket = creation->link.console[1],
@@ -280,7 +273,7 @@ static int exec_process(struct engine *engine, const struct backend_exec *exec, 
 		.cache_dir = cache_dir,
 		.stdio = { exec->stdio[0], exec->stdio[1], exec->stdio[2] },
 		.console_socket = exec->console_socket,
-		.user = exec->request->user,
+		.user = exec->request->user != NULL ? exec->request->user : exec->spec->user,
 	};
 	return container_exec(&request, ret_pid, ret_pidfd, err);
 }
@@ -315,11 +308,10 @@ static int destroy(struct engine *engine, const char *id, struct err *err)
 		return 0;
 	AUTO(cgroup) cgroup = NULL;
 	int r = cgroup_open(path, &cgroup, err);
-	if (r == -ENOENT)
-		return 0;
 	if (r == 0)
 		r = cgroup_kill(cgroup, END_DEADLINE_MS, err);
-	return r < 0 ? r : cgroup_remove(path, END_DEADLINE_MS, err);
+	/* -ENOENT: some of the groups have gone already, with what was in them. */
+	return r < 0 && r != -ENOENT ? r : cgroup_remove(path, END_DEADLINE_MS, err);
 }
 
 const struct backend backend_container = {

@@ -98,41 +98,28 @@ static void drop_namespace(json *linux_part, const char *type)
 	}
 }
 
-/* The user by numbers: names are looked up in the image, where hostile files wait. */
-static int set_user(const struct launch *launch, json *process, struct err *err)
+/* Network settings of the host's own namespace are not a workload's to change. */
+static void share_network(json *linux_part)
 {
-	AUTO_DONE(container_user) user = { 0 };
-	int r = container_user_resolve(launch->image_mount_fd, launch->spec->user, &user, err);
-	if (r < 0)
-		return r;
-	json *object = json_new_object();
-	json_set_uint(object, "uid", user.uid);
-	json_set_uint(object, "gid", user.gid);
-	json *groups = json_new_array();
-	for (size_t i = 0; i < user.groups_len; i++)
-		json_push(groups, json_object_new_uint64(user.groups[i]));
-	json_set(object, "additionalGids", groups);
-	json_set(process, "user", object);
-	if (strv_env(&launch->spec->env, "HOME") == NULL) {
-		AUTO_DONE(strv) env = { 0 };
-		strv_extend(&env, &launch->spec->env);
-		strv_printf(&env, "HOME=%s", user.home);
-		json_set_strv(process, "env", &env);
-	} else {
-		json_set_strv(process, "env", &launch->spec->env);
+	drop_namespace(linux_part, "network");
+	json *kept = json_new_object();
+	json *sysctl = json_get_object(linux_part, "sysctl");
+	if (sysctl != NULL) {
+		json_object_object_foreach (sysctl, key, value) {
+			if (strncmp(key, "net.", 4) != 0)
+				json_set(kept, key, json_object_get(value));
+		}
 	}
-	return 0;
+	json_set(linux_part, "sysctl", kept);
 }
 
-int document_build(const struct launch *launch, json **ret_document, struct err *err)
+json *document_build(const struct launch *launch)
 {
 	const struct workload_spec *spec = launch->spec;
 	AUTO_JSON document = container_spec_defaults();
 	json *process = json_get_object(document, "process");
-	int r = set_user(launch, process, err);
-	if (r < 0)
-		return r;
 	json_set_strv(process, "args", &spec->args);
+	json_set_strv(process, "env", &spec->env);
 	json_set_string(process, "cwd", spec->workdir);
 	json_set_bool(process, "terminal", spec->tty);
 	json_set_string(document, "hostname", spec->hostname);
@@ -149,7 +136,6 @@ int document_build(const struct launch *launch, json **ret_document, struct err 
 		json_set(limits, "devices", json_object_get(devices));
 	json_set(linux_part, "resources", limits);
 	if (spec->network == NETWORK_HOST)
-		drop_namespace(linux_part, "network");
-	*ret_document = TAKE(document);
-	return 0;
+		share_network(linux_part);
+	return TAKE(document);
 }

@@ -3,7 +3,8 @@
 
 #include "engine/launch.h"
 
-/* From the resolved specification; the caller owns it (json_object_put). */
-MUST_CHECK int document_build(const struct launch *launch, json **ret_document, struct err *err);
+/* From the resolved specification; the caller owns it (json_object_put).  The user is not in it:
+ * its name is looked up in the root file system, by the init. */
+json *document_build(const struct launch *launch);
 /* The cgroup of a workload, in every hierarchy: "moat/ID"; caller owns. */
 char *document_cgroup_path(const char *id);

@@ -300,10 +300,16 @@ static int locate_layer(const struct archive *archive, const struct image_layer 
 	if (r == 0)
 		r = archive_locate(archive, layer->member, &wanted.fd, &wanted.offset, &wanted.size,
 			err);
+	if (r < 0)
+		return r;
 	wanted.compression = (enum layer_compression)compression;
-	if (r == 0)
-		*ret_layer = wanted;
-	return r;
+	if (layer->size != IMAGE_SIZE_UNDECLARED && layer->size != wanted.size) {
+		(void)close(wanted.fd);
+		return err_set(err, ERR_DAMAGED, "layer \"%s\" has %ju bytes, declared were %ju",
+			layer->member, (uintmax_t)wanted.size, (uintmax_t)layer->size);
+	}
+	*ret_layer = wanted;
+	return 0;
 }
 
 static int load_plan(struct engine *engine, const struct archive *archive,

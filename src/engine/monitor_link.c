@@ -25,6 +25,7 @@ void monitor_link_init(struct monitor_link *link)
 		.client = { -1, -1 },
 		.lock_fd = -1,
 		.listen_fd = -1,
+		.oom_events = -1,
 	};
 }
 
@@ -32,7 +33,8 @@ void monitor_link_done(struct monitor_link *link)
 {
 	const int fds[] = { link->workload[0], link->workload[1], link->workload[2], link->stdin_fd,
 		link->stdout_fd, link->stderr_fd, link->console[0], link->console[1],
-		link->client[0], link->client[1], link->lock_fd, link->listen_fd };
+		link->client[0], link->client[1], link->oom_events, link->lock_fd,
+		link->listen_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
@@ -168,6 +170,7 @@ void monitor_link_exec(const struct launch *launch, const struct monitor_link *l
 	args.init_pidfd = init_pidfd;
 	args.listener = link->listen_fd;
 	args.lock = link->lock_fd;
+	args.oom_events = link->oom_events;
 	args.run_dir = launch->dirs.run_fd;
 	args.stderr_fifo = link->stderr_fd;
 	args.stdin_fifo = link->stdin_fd;
@@ -178,8 +181,8 @@ void monitor_link_exec(const struct launch *launch, const struct monitor_link *l
 	/* The data directory by a description of its own: ours carries the command's lock. */
 	args.data_dir = openat(launch->dirs.data_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const int kept[] = { args.console, args.data_dir, args.first_client, args.init_pidfd,
-		args.listener, args.lock, args.run_dir, args.stderr_fifo, args.stdin_fifo,
-		args.stdout_fifo };
+		args.listener, args.lock, args.oom_events, args.run_dir, args.stderr_fifo,
+		args.stdin_fifo, args.stdout_fifo };
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
 		if (kept[i] >= 0 && fd_set_cloexec(kept[i], false) < 0)
 			return;

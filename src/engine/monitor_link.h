@@ -10,6 +10,7 @@ struct monitor_link {
 	int console[2];                     /* monitor's end, init's end; with a terminal */
 	int client[2]; /* command's end, monitor's end; for a caller that attaches at once */
 	int lock_fd, listen_fd;
+	int oom_events; /* where the kernel counts the kills for want of memory; -1: nowhere */
 };
 void monitor_link_init(struct monitor_link *link);
 void monitor_link_done(struct monitor_link *link);

@@ -76,44 +76,26 @@ int engine_find(struct engine *engine, const char *name, struct workload *ret_wo
 	return r < 0 ? r : join(engine, &record, ret_workload, err);
 }
 
-/* The rows are read to their end before anything is done with them: a repair writes. */
-struct records {
-	struct state_workload *rows; /* owned */
-	size_t len;
+struct each {
+	struct engine *engine;
+	engine_workload_fn *fn;
+	void *context;
 };
 
-static int collect(void *context, const struct state_workload *row, struct err *err)
+static int each_record(void *context, const struct state_workload *record, struct err *err)
 {
-	(void)err;
-	struct records *records = context;
-	records->rows = mem_grow(records->rows, records->len + 1, sizeof(*records->rows));
-	records->rows[records->len++] = (struct state_workload){
-		.id = mem_strdup(row->id),
-		.name = mem_strdup(row->name),
-		.spec = mem_strdup(row->spec),
-		.image = mem_strdup(row->image),
-		.image_id = row->image_id,
-		.created_ns = row->created_ns,
-		.auto_remove = row->auto_remove,
-	};
-	return 0;
+	const struct each *each = context;
+	AUTO_DONE(workload) workload = { 0 };
+	/* One that has just been removed, or is damaged, does not hide the others. */
+	if (join(each->engine, record, &workload, NULL) < 0)
+		return 0;
+	return each->fn(each->context, &workload, err);
 }
 
 int engine_each(struct engine *engine, engine_workload_fn *fn, void *context, struct err *err)
 {
 	struct state *state;
-	struct records records = { 0 };
+	struct each each = { engine, fn, context };
 	int r = engine_state(engine, &state, err);
-	if (r == 0)
-		r = state_workload_each(state, collect, &records, err);
-	for (size_t i = 0; r == 0 && i < records.len; i++) {
-		AUTO_DONE(workload) workload = { 0 };
-		/* One that has just been removed, or is damaged, does not hide the others. */
-		if (join(engine, &records.rows[i], &workload, NULL) == 0)
-			r = fn(context, &workload, err);
-	}
-	for (size_t i = 0; i < records.len; i++)
-		state_workload_done(&records.rows[i]);
-	free(records.rows);
-	return r;
+	return r < 0 ? r : state_workload_each(state, each_record, &each, err);
 }
