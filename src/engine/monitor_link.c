@@ -174,7 +174,7 @@ void monitor_link_exec(const struct launch *launch, const struct monitor_link *l
 	args.run_dir = launch->dirs.run_fd;
 	args.stderr_fifo = link->stderr_fd;
 	args.stdin_fifo = link->stdin_fd;
-	args.stdin_once = 1;
+	args.stdin_once = launch->wants_client; /* as docker run -i; not for a detached one */
 	args.stdout_fifo = link->stdout_fd;
 	args.terminal = launch->spec->tty;
 
@@ -236,5 +236,6 @@ int monitor_link_adopt(struct engine *engine, const char *id, const struct dirs 
 		.keep_len = pidfd < 0 ? ARRAY_LEN(keep) - 1 : ARRAY_LEN(keep),
 		.new_session = true,
 	};
-	return spawn_start(&spawn, NULL, NULL, err);
+	pid_t pid;
+	return spawn_start(&spawn, &pid, NULL, err);
 }

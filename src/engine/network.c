@@ -93,6 +93,11 @@ static int write_files(struct launch *launch, struct err *err)
 	int r = net_resolv_conf(&resolv, err);
 	if (r < 0)
 		return r;
+	if (view_starts(view_of_text(&resolv), NET_RESOLV_NO_SERVER) &&
+		launch->spec->network == NETWORK_BRIDGE)
+		log_warning("this host has no name server that a workload can reach: names stay "
+			    "unknown in %.12s",
+			launch->id);
 	int data_fd = launch->dirs.data_fd;
 	r = file_write_at(data_fd, "resolv.conf", 0644, view_of_text(&resolv), err);
 	if (r < 0)

@@ -192,10 +192,17 @@ static int bind_namespace(int run_fd, pid_t child, struct err *err)
 		open_tree(ns, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (tree < 0)
 		return err_sys(err, errno, "bind the new mount namespace");
-	if (move_mount(tree, "", run_fd, PIN_FILE, MOVE_MOUNT_F_EMPTY_PATH) == 0)
-		return 0;
-	int r = errno == EINVAL ? make_private(run_fd) : -errno;
-	if (r == 0 && move_mount(tree, "", run_fd, PIN_FILE, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	int r = 0;
+	if (move_mount(tree, "", run_fd, PIN_FILE, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+		r = errno == EINVAL ? make_private(run_fd) : -errno;
+		if (r == 0 && move_mount(tree, "", run_fd, PIN_FILE, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			r = -errno;
+	}
+	/* Unbindable: a recursive bind of what RUN stands in ("-v /:/host") leaves it out, where
+	 * the kernel would refuse the whole tree (a namespace must not hold an older one, ELOOP).
+	 */
+	struct mount_attr unbindable = { .propagation = MS_UNBINDABLE };
+	if (r == 0 && mount_setattr(tree, "", AT_EMPTY_PATH, &unbindable, sizeof(unbindable)) < 0)
 		r = -errno;
 	return r < 0 ? err_sys(err, -r, "pin the new mount namespace at RUN/" PIN_FILE) : 0;
 }
