@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/quote.h"
 
 static void print_options(const struct option_row *rows, size_t len)
 {
@@ -41,26 +42,37 @@ void help_print(const struct command *command, const struct option_row *rows, si
 
 int cmd_help(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	if (argc < 2) {
+	int first = argc;
+	bool help = false;
+	/* Without a command of its own it was "moat" alone. */
+	int r = cli->command == NULL
+			? 0
+			: option_parse(cli, argc, argv, NULL, 0, NULL, &first, &help, err);
+	if (r < 0 || help)
+		return r;
+	if (first == argc) {
 		size_t len;
 		const struct option_row *rows = cli_global_options(&len);
 		help_print(NULL, rows, len);
 		return 0;
 	}
-	AUTO_FREE char *words =
-		argc > 2 ? text_format("%s %s", argv[1], argv[2]) : mem_strdup(argv[1]);
+	AUTO_FREE char *words = argc - first > 1
+					? text_format("%s %s", argv[first], argv[first + 1])
+					: mem_strdup(argv[first]);
 	size_t len;
 	const struct command *commands = command_all(&len);
 	for (size_t i = 0; i < len; i++) {
 		if (strcmp(commands[i].words, words) != 0)
 			continue;
 		/* The command knows its options: it is asked as a user would. */
-		char help[] = "--help";
-		char *const arguments[] = { argv[argc - 1], help, NULL };
+		AUTO_DONE(strv) asked = { 0 };
+		strv_add(&asked, argv[argc - 1]);
+		strv_add(&asked, "--help");
 		cli->command = &commands[i];
-		return commands[i].run(cli, 2, (char **)(uintptr_t)arguments, err);
+		return commands[i].run(cli, (int)asked.len, asked.items, err);
 	}
-	return err_set(err, ERR_INVALID, "\"%s\" is not a moat command: see \"moat help\"", words);
+	AUTO_FREE char *quoted = quote_string(words);
+	return err_set(err, ERR_INVALID, "\"%s\" is not a moat command: see \"moat help\"", quoted);
 }
 
 int cmd_completion(struct cli *cli, int argc, char **argv, struct err *err)
