@@ -108,7 +108,7 @@ CASES = (
             bundled("crun", "run --bundle $bundles/proof proof{n}"),
             Contender(
                 "crun-bare",
-                "crun run --bundle $bundles/bare bare{n}",
+                "crun run --bundle $bundles/proof-bare bare{n}",
                 world="crun",
                 expect=tuple(regex for regex in EXPECT if "Seccomp" not in regex),
             ),
@@ -229,6 +229,12 @@ CASES = (
                 "crun",
                 repeat(BURST, "crun run -d --bundle $bundles/sleep b{n}-@"),
                 after=(repeat(BURST, "crun delete -f b{n}-@"),),
+            ),
+            Contender(
+                "crun-bare",
+                repeat(BURST, "crun run -d --bundle $bundles/sleep-bare r{n}-@"),
+                world="crun",
+                after=(repeat(BURST, "crun delete -f r{n}-@"),),
             ),
             Contender(
                 "runc",

@@ -20,12 +20,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <regex.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -346,9 +348,8 @@ static struct sample sample_take(struct contender *c, int sample, int out)
 	bool quiet;
 	for (int i = 0; i < c->n_before; i++)
 		must_succeed(c, c->before[i].words[0], runner_ask(c, i, sample), out);
-	int64_t cpu = quiet_wait(c->world, &quiet);
-	/* What an idle daemon used while we looked is not this sample's. */
-	cpu = world_cpu_ns(c->world);
+	(void)quiet_wait(c->world, &quiet);
+	int64_t cpu = world_cpu_ns(c->world);
 	int64_t machine = world_machine_cpu_ns();
 	s.res = runner_ask(c, c->n_before, sample);
 	s.cpu_ns = quiet_wait(c->world, &s.quiet) - cpu;
@@ -374,6 +375,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: pair CASE ROUNDS SAMPLES.csv OUTPUT_DIR < PLAN\n");
 		return 2;
 	}
+	/* Nobody else would end it when `run` is killed. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	FILE *csv = fopen(argv[3], "ae");
 	int n = plan_read(list), outs[CONTENDERS_MAX];
 	if (csv == NULL || n == 0)

@@ -55,6 +55,12 @@ class Samples:
             if row["contender"] == contender
         }
 
+    def count(self, contender):
+        """How many; those whose world would not become quiet, so that CPU time lacks, are named."""
+        rows = [row for row in self.rows if row["contender"] == contender]
+        restless = sum(row["quiet"] == "0" for row in rows)
+        return f"{len(rows)} ({restless} restless)" if restless else str(len(rows))
+
     def median_ms(self, contender, figure):
         return statistics.median(self.by_round(contender, figure).values()) / 1e6
 
@@ -124,7 +130,7 @@ def case_table(case, samples):
             f"{number(low)} - {number(high)}",
             number(samples.median_ms(name, "cpu")),
             *(number(samples.ratio(name, OURS, figure)) for figure in ("wall", "cpu")),
-            str(len(samples.by_round(name, "wall"))),
+            samples.count(name),
         ]
         if case.per > 1:
             row.insert(1, number(case.per * 1000 / samples.median_ms(name, "wall")))

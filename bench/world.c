@@ -322,6 +322,21 @@ static int tree_remove(const char *path)
 	return r < 0 ? r : rmdir(path) < 0 ? -errno : 0;
 }
 
+/* The pid file may be older than the process that has the number now: only a member is ended. */
+static bool is_member(const struct hierarchy *h, const char *name, int pid)
+{
+	char *path = group_path(h, name, "/tasks");
+	FILE *f = fopen(path, "re");
+	free(path);
+	if (f == NULL)
+		return false;
+	bool found = false;
+	for (int member; !found && fscanf(f, "%d", &member) == 1;)
+		found = member == pid;
+	(void)fclose(f);
+	return found;
+}
+
 int world_end(const char *name)
 {
 	static const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
@@ -329,7 +344,7 @@ int world_end(const char *name)
 	int n = hierarchies_read(list), pid = pid_load(name);
 	if (n < 0)
 		return n;
-	if (pid > 0 && kill(pid, SIGKILL) < 0 && errno != ESRCH)
+	if (pid > 0 && is_member(&list[0], name, pid) && kill(pid, SIGKILL) < 0)
 		return -errno;
 	int r = 0;
 	for (int i = 0; i < n; i++) {
