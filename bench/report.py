@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """report - writes RESULTS.md from the raw samples in results/: `bench/report.py`.
 
 A figure is the median of its samples.  A ratio is paired: the median, over the rounds in which both
