@@ -44,6 +44,9 @@ setup() {
 
 teardown() {
 	local status=0
+	if [ "$(type -t more_teardown)" = function ]; then
+		more_teardown
+	fi
 	remove_workloads || status=1
 	remove_images || status=1
 	leaks compare "$TEST_DIR/before" >&2 || status=1
