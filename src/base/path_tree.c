@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdalign.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -18,9 +19,10 @@
 #include "base/text.h"
 
 /* What is done at each entry: return 1 to go down into it, 0 to go on, or a negative errno.  leave
- * is called after its contents; entry and leave get the directory that holds name. */
+ * is called after its contents; entry and leave get the directory that holds name.  type is the
+ * DT_* that the directory has for it, DT_UNKNOWN included. */
 struct visitor {
-	int (*entry)(void *context, int dirfd, const char *name);
+	int (*entry)(void *context, int dirfd, const char *name, unsigned char type);
 	int (*leave)(void *context, int dirfd, const char *name);
 	void *context;
 };
@@ -60,34 +62,27 @@ static bool is_dot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Visits every entry of the directory fd; those to go down into are listed in pending. */
+/* Visits every entry of the directory fd; those to go down into are listed in pending.  Straight
+ * getdents64(2): readdir would want a descriptor of its own, opened, asked and closed again. */
 static int scan(int fd, const struct visitor *visitor, struct strv *pending)
 {
-	/* A descriptor of its own, because closedir() closes it. */
-	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (own < 0)
-		return -errno;
-	DIR *dir = fdopendir(own);
-	if (dir == NULL) {
-		(void)close(own);
-		return -ENOMEM;
-	}
-	int r = 0;
-	while (r >= 0) {
-		errno = 0;
-		const struct dirent *entry = readdir(dir);
-		if (entry == NULL) {
-			r = -errno;
-			break;
+	alignas(struct dirent64) char buffer[8192];
+	for (;;) {
+		ssize_t n = getdents64(fd, buffer, sizeof(buffer));
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
+			at += entry->d_reclen;
+			if (is_dot(entry->d_name))
+				continue;
+			int r = visitor->entry(visitor->context, fd, entry->d_name, entry->d_type);
+			if (r < 0)
+				return r;
+			if (r > 0)
+				strv_add(pending, entry->d_name);
 		}
-		if (is_dot(entry->d_name))
-			continue;
-		r = visitor->entry(visitor->context, fd, entry->d_name);
-		if (r > 0)
-			strv_add(pending, entry->d_name);
 	}
-	(void)closedir(dir);
-	return r;
 }
 
 /* take_fd becomes the walk's directory, one level deeper. */
@@ -168,13 +163,15 @@ static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 }
 
 /* Removing tries the simplest first: most entries are files, then empty directories. */
-static int remove_entry(void *context, int dirfd, const char *name)
+static int remove_entry(void *context, int dirfd, const char *name, unsigned char type)
 {
 	(void)context;
-	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	if (errno != EISDIR)
-		return -errno;
+	if (type != DT_DIR) {
+		if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EISDIR)
+			return -errno;
+	}
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
 	return errno == ENOTEMPTY || errno == EEXIST ? 1 : -errno;
@@ -189,7 +186,7 @@ static int remove_left(void *context, int dirfd, const char *name)
 int path_remove_tree(int dirfd, const char *name, struct err *err)
 {
 	static const struct visitor remover = { .entry = remove_entry, .leave = remove_left };
-	int r = remove_entry(NULL, dirfd, name);
+	int r = remove_entry(NULL, dirfd, name, DT_UNKNOWN);
 	if (r > 0)
 		r = walk_tree(dirfd, name, &remover);
 	else if (r == 0)
@@ -215,8 +212,9 @@ struct usage {
 	size_t len, capacity;
 };
 
-static int measure_entry(void *context, int dirfd, const char *name)
+static int measure_entry(void *context, int dirfd, const char *name, unsigned char type)
 {
+	(void)type;
 	struct usage *usage = context;
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -256,7 +254,7 @@ int path_disk_usage(int dirfd, const char *name, uint64_t *ret_bytes)
 	const struct visitor measurer = { .entry = measure_entry,
 		.leave = measure_left,
 		.context = &usage };
-	int r = measure_entry(&usage, dirfd, name);
+	int r = measure_entry(&usage, dirfd, name, DT_UNKNOWN);
 	if (r > 0)
 		r = walk_tree(dirfd, name, &measurer);
 	if (usage.len > 0)

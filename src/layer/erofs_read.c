@@ -335,7 +335,7 @@ int erofs_reader_names(struct erofs_reader *reader, const struct erofs_info *dir
 		if (r == 0)
 			r = window_at(reader, is_inline ? &reader->inodes : &reader->rest, at, len,
 				&bytes, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		memcpy(reader->block, bytes, len);
 		r = block_names(reader, len, at, fn, context, err);
@@ -356,7 +356,7 @@ int erofs_reader_chunks(struct erofs_reader *reader, const struct erofs_info *in
 		const uint8_t *bytes;
 		uint64_t at = info->tail_at + (uint64_t)i * sizeof(uint32_t);
 		r = window_at(reader, &reader->rest, at, sizeof(uint32_t), &bytes, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		uint32_t block;
 		memcpy(&block, bytes, sizeof(block));

@@ -43,6 +43,7 @@ MUST_CHECK int layer_convert(const struct layer_job *job, struct layer_result *r
 
 /* The merged metadata image of layers (lowest first, EROFS files made by layer_convert, borrowed
  * fds): whiteouts resolved, file data by chunk index into the layers as extra devices 1..len.
+ * The places onto which every container mounts (mount_points.def) are added where they lack.
  * *ret_bytes gets its size. */
 MUST_CHECK int layer_merge(const int *layer_fds, size_t layers_len, int out_fd, uint64_t *ret_bytes,
 	struct err *err);

@@ -323,11 +323,11 @@ static int put_sparse(struct converter *converter, const struct tar_entry *entry
 	AUTO_FREE struct tree_run *runs = plan.runs;
 	if (r == 0)
 		r = copy_runs(converter, entry, &plan, err);
-	if (r < 0 || !plan.has_holes)
+	if (r != 0 || !plan.has_holes)
 		return r;
 	uint32_t at;
 	r = tree_keep(&converter->tree, plan.runs, plan.runs_len * sizeof(*plan.runs), &at, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct tree_inode *inode = tree_inode_at(&converter->tree, number);
 	inode->flags |= TREE_CHUNKED;
@@ -342,7 +342,7 @@ static int put_file(struct converter *converter, const struct place *place, stru
 	const struct tar_entry *entry = place->entry;
 	uint32_t number;
 	int r = put_new(converter, place, S_IFREG, &number, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct tree_inode *inode = tree_inode_at(&converter->tree, number);
 	inode->size = entry->size;
@@ -363,7 +363,7 @@ static int put_symlink(struct converter *converter, const struct place *place, s
 	int r = put_new(converter, place, S_IFLNK, &number, err);
 	if (r == 0)
 		r = tree_keep(&converter->tree, target.data, target.len, &at, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct tree_inode *inode = tree_inode_at(&converter->tree, number);
 	inode->mode = S_IFLNK | 0777; /* what Linux shows for every symlink */
@@ -401,7 +401,7 @@ static int put_special(struct converter *converter, const struct place *place, m
 		return 0;
 	uint32_t number;
 	int r = put_new(converter, place, type, &number, err);
-	if (r < 0 || type == S_IFIFO)
+	if (r != 0 || type == S_IFIFO)
 		return r;
 	/* Linux new_encode_dev(). */
 	tree_inode_at(&converter->tree, number)->device_id =

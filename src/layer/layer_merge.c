@@ -19,6 +19,7 @@
 #include "layer/erofs_write.h"
 #include "layer/erofs_xattr.h"
 #include "layer/layer.h"
+#include "layer/mount_points.h"
 #include "layer/tree.h"
 
 /* A directory of the layer whose names are still to be taken over. */
@@ -205,7 +206,7 @@ static int take_other(struct merger *merger, struct view name, const struct erof
 		r = take_content(merger, info, number, err);
 	if (r == 0 && info->links > 1)
 		r = links_add(&merger->links, info->nid, number, err);
-	return r < 0 ? r : tree_set(&merger->tree, merger->dir, name, number, err);
+	return r != 0 ? r : tree_set(&merger->tree, merger->dir, name, number, err);
 }
 
 /* --- directories --- */
@@ -258,7 +259,7 @@ static int take_dir(struct merger *merger, struct view name, const struct erofs_
 	int r = join_dir(merger, merger->dir, old, info, &number, err);
 	if (r == 0)
 		r = links_add(&merger->links, info->nid, number, err);
-	return r < 0 ? r : tree_set(&merger->tree, merger->dir, name, number, err);
+	return r != 0 ? r : tree_set(&merger->tree, merger->dir, name, number, err);
 }
 
 static int take_name(void *context, struct view name, uint32_t nid, struct err *err)
@@ -364,6 +365,8 @@ static int merge(struct merger *merger, const int *layer_fds, size_t layers_len,
 		if (r < 0)
 			return err_wrap(err, r, "layer %zu", i + 1);
 	}
+	if (r == 0)
+		r = mount_points_add(&merger->tree, err);
 	struct erofs_volume volume = { .devices = merger->devices, .devices_len = layers_len };
 	if (r == 0)
 		r = merged_uuid(merger, layers_len, volume.uuid, err);

@@ -75,7 +75,7 @@ static int read_size(struct tar *tar, uint64_t *ret_size, struct err *err)
 {
 	int64_t size;
 	int r = number(tar, tar->header.size, sizeof(tar->header.size), "size", &size, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (size < 0)
 		return at_byte(tar, err, "negative size");
@@ -94,7 +94,7 @@ static int read_text(struct tar *tar, uint64_t max, const char *what, struct tex
 {
 	uint64_t size;
 	int r = read_size(tar, &size, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (size > max)
 		return err_set(err, ERR_LIMIT, "a tar archive has a %s of %ju bytes, more than %ju",
@@ -212,7 +212,7 @@ static int read_device(struct tar *tar, struct tar_entry *entry, struct err *err
 	int r = number(tar, tar->header.device_major, 8, "device number", &major, err);
 	if (r == 0)
 		r = number(tar, tar->header.device_minor, 8, "device number", &minor, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* The kernel has 12 and 20 bits for them. */
 	if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff)
@@ -399,7 +399,7 @@ static int skip_content(struct tar *tar, struct err *err)
 	int r = read_size(tar, &size, err);
 	if (r == 0)
 		r = feed_skip(tar->feed, size, err);
-	return r < 0 ? r : feed_skip(tar->feed, padding(size), err);
+	return r != 0 ? r : feed_skip(tar->feed, padding(size), err);
 }
 
 /* Leaves the content of the last entry behind, and what was said about it. */

@@ -111,7 +111,7 @@ static int next_number(struct lines *lines, uint64_t *ret, struct err *err)
 			if (*lines->stored < TAR_BLOCK)
 				return bad_map(err);
 			int r = feed_read(lines->feed, lines->block, TAR_BLOCK, &got, err);
-			if (r < 0)
+			if (r != 0)
 				return r;
 			if (got < TAR_BLOCK)
 				return bad_map(err);
