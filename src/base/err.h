@@ -37,6 +37,20 @@ int err_sys(struct err *err, int errnum, const char *format, ...)
 int err_wrap(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time: it must be told that failing is never 0, else it follows
+ * failures into code that relies on outputs. */
+static inline int err_negative(int code)
+{
+	if (code >= 0)
+		__builtin_unreachable();
+	return code;
+}
+#define err_set(...) err_negative(err_set(__VA_ARGS__))
+#define err_sys(...) err_negative(err_sys(__VA_ARGS__))
+#define err_wrap(...) err_negative(err_wrap(__VA_ARGS__))
+#endif
+
 /* Copies from into err if err is not NULL.  Returns from->code. */
 int err_copy(struct err *err, const struct err *from);
 
