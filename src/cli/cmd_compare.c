@@ -18,7 +18,7 @@ int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 	r = option_count(cli, argc - first, 1, -1, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_DONE(strv) args = { 0 };
 	for (int i = first + 1; i < argc; i++)

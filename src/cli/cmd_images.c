@@ -44,9 +44,9 @@ int cmd_load(struct cli *cli, int argc, char **argv, struct err *err)
 		r = cli_engine(cli, &engine, err);
 	if (r == 0)
 		r = engine_repair(engine, err);
-	return r < 0 ? r
-		     : engine_load(engine, input == NULL ? "-" : input, print_line, &options.quiet,
-			       err);
+	return r != 0 ? r
+		      : engine_load(engine, input == NULL ? "-" : input, print_line, &options.quiet,
+				err);
 }
 
 int cmd_import(struct cli *cli, int argc, char **argv, struct err *err)
@@ -81,7 +81,7 @@ int cmd_tag(struct cli *cli, int argc, char **argv, struct err *err)
 	r = option_count(cli, argc - first, 2, 2, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	return r < 0 ? r : engine_image_tag(engine, argv[first], argv[first + 1], err);
+	return r != 0 ? r : engine_image_tag(engine, argv[first], argv[first + 1], err);
 }
 
 static int remove_image(struct engine *engine, const char *name, void *context, struct err *err)
@@ -210,7 +210,7 @@ int cmd_images(struct cli *cli, int argc, char **argv, struct err *err)
 	r = option_count(cli, argc - first, 0, 1, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	options.only = argc > first ? argv[first] : NULL;
 	AUTO_JSON list = json_new_array();

@@ -217,7 +217,7 @@ int cmd_attach(struct cli *cli, int argc, char **argv, struct err *err)
 	r = option_count(cli, argc - first, 1, 1, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	const struct engine_stdio stdio = {
 		.in = options.no_stdin ? -1 : STDIN_FILENO,

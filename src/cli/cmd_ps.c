@@ -245,7 +245,7 @@ int cmd_ps(struct cli *cli, int argc, char **argv, struct err *err)
 		r = cli_engine(cli, &engine, err);
 	if (r == 0)
 		r = engine_repair(engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_JSON list = json_new_array();
 	struct ps ps = { .options = &options, .rows = list, .limit = SIZE_MAX };

@@ -15,7 +15,7 @@ static int simple(struct cli *cli, int argc, char **argv, int count,
 	r = option_count(cli, argc - first, count, count, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	return r < 0 ? r : fn(engine, argv[first], err);
+	return r != 0 ? r : fn(engine, argv[first], err);
 }
 
 static int check(struct engine *engine, const char *argument, struct err *err)

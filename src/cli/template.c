@@ -526,7 +526,7 @@ static int run_block(struct scope *scope, struct view action, struct view *rest,
 	int r = cut_block(rest, &body, &otherwise, err);
 	if (r == 0)
 		r = pipeline(scope, &expression, &value, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (!is_true(value))
 		return otherwise.len > 0 ? run_in(scope, scope->dot, otherwise, out, err) : 0;
