@@ -195,7 +195,7 @@ static int read_member(void *context, const char *name, uint64_t max_bytes, stru
 	AUTO_CLOSE int fd = -1;
 	uint64_t offset, size;
 	int r = archive_locate(archive, name, &fd, &offset, &size, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	void *bytes;
 	if (size > max_bytes)

@@ -17,7 +17,7 @@ struct backend_exec {
 	const struct live *live;
 	const struct workload_spec *spec; /* of the workload */
 	const struct engine_exec *request;
-	const int *stdio;   /* three borrowed descriptors; unused with a terminal */
+	int stdio[3];       /* borrowed; unused with a terminal */
 	int console_socket; /* where the pty master goes; -1 without a terminal */
 };
 

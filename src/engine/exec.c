@@ -133,15 +133,13 @@ static int exec_streams(struct engine *engine, struct backend_exec *exec,
 	const int caller[3] = { exec->request->interactive && !detach ? stdio->in : -1,
 		detach ? -1 : stdio->out, detach ? -1 : stdio->err };
 	struct stream streams[3];
-	int process_fds[3];
 	int r = 0;
 	for (int i = 0; i < 3; i++) {
 		int s = stream_open(i, caller[i], &streams[i]);
-		process_fds[i] = streams[i].process_fd;
+		exec->stdio[i] = streams[i].process_fd;
 		if (r == 0 && s < 0)
 			r = err_sys(err, -s, "open the streams of the process");
 	}
-	exec->stdio = process_fds;
 	pid_t pid;
 	AUTO_CLOSE int pidfd = -1;
 	const struct backend *backend;
@@ -170,8 +168,6 @@ static int exec_terminal(struct engine *engine, struct backend_exec *exec,
 		return err_sys(err, errno, "make a socket for the terminal");
 	AUTO_CLOSE int ours = sockets[0];
 	AUTO_CLOSE int theirs = sockets[1];
-	static const int none[3] = { -1, -1, -1 };
-	exec->stdio = none;
 	exec->console_socket = theirs;
 	pid_t pid;
 	AUTO_CLOSE int pidfd = -1;
@@ -179,7 +175,7 @@ static int exec_terminal(struct engine *engine, struct backend_exec *exec,
 	int r = backend_find(exec->spec->isolation, &backend, err);
 	if (r == 0)
 		r = backend->exec(engine, exec, &pid, &pidfd, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	(void)close(TAKE_FD(theirs));
 	char byte;
@@ -210,6 +206,7 @@ int engine_exec(struct engine *engine, const char *name, const struct engine_exe
 		.live = &live,
 		.spec = &workload.spec,
 		.request = exec,
+		.stdio = { -1, -1, -1 },
 		.console_socket = -1,
 	};
 	return exec->tty ? exec_terminal(engine, &request, stdio, ret_status, err)

@@ -219,6 +219,24 @@ static int parse_member(struct view *rest, struct layer_member *ret_member)
 	return 0;
 }
 
+static int parse_members(struct view rest, struct member_list *list, struct err *err)
+{
+	while (rest.len > 0) {
+		if (list->len == LIMIT_ARCHIVE_MEMBERS)
+			return err_set(err, ERR_LIMIT, "the archive has more than %d members",
+				(int)LIMIT_ARCHIVE_MEMBERS);
+		if (list->len % 256 == 0)
+			list->members =
+				mem_grow(list->members, list->len + 256, sizeof(*list->members));
+		if (parse_member(&rest, &list->members[list->len]) < 0)
+			return err_set(err, ERR_SYSTEM, "the list of the archive cannot be read");
+		list->len++;
+	}
+	if (list->len > 0)
+		qsort(list->members, list->len, sizeof(*list->members), compare_members);
+	return 0;
+}
+
 int extract_scan(int fd, struct member_list *ret_list, struct err *err)
 {
 	AUTO_DONE(strv) numbers = { 0 };
@@ -228,19 +246,9 @@ int extract_scan(int fd, struct member_list *ret_list, struct err *err)
 	if (r < 0)
 		return r;
 	AUTO_DONE(member_list) list = { 0 };
-	struct view rest = view_of_text(&answer);
-	while (rest.len > 0) {
-		if (list.len == LIMIT_ARCHIVE_MEMBERS)
-			return err_set(err, ERR_LIMIT, "the archive has more than %d members",
-				(int)LIMIT_ARCHIVE_MEMBERS);
-		if (list.len % 256 == 0)
-			list.members =
-				mem_grow(list.members, list.len + 256, sizeof(*list.members));
-		if (parse_member(&rest, &list.members[list.len]) < 0)
-			return err_set(err, ERR_SYSTEM, "the list of the archive cannot be read");
-		list.len++;
-	}
-	qsort(list.members, list.len, sizeof(*list.members), compare_members);
+	r = parse_members(view_of_text(&answer), &list, err);
+	if (r < 0)
+		return r;
 	*ret_list = list;
 	list = (struct member_list){ 0 };
 	return 0;

@@ -278,7 +278,7 @@ int load_image(struct engine *engine, const struct load_image *wanted, struct st
 		r = sync_dirs(engine, err);
 	if (r == 0)
 		r = engine_state(engine, &state, err);
-	return r < 0 ? r : state_image_put(state, image, wanted->references, err);
+	return r != 0 ? r : state_image_put(state, image, wanted->references, err);
 }
 
 /* ---- archives ---- */

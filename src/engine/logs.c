@@ -18,8 +18,8 @@
 #include "engine/live.h"
 #include "wire/monitor_msg.h"
 
-#define CHUNK (64 * 1024)
-#define LINE_MAX_BYTES (1024 * 1024) /* the monitor splits far below this */
+#define CHUNK ((size_t)64 << 10)
+#define LINE_MAX_BYTES ((size_t)1 << 20) /* the monitor splits far below this */
 
 struct reader {
 	const struct engine_logs *logs;

@@ -44,7 +44,7 @@ static int target_open(struct engine *engine, const char *name, struct target *t
 		r = workload_spec_from_json(view_of(target->record.spec), &target->spec, err);
 	if (r == 0)
 		r = backend_find(target->spec.isolation, &target->backend, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_FREE char *data = engine_path(engine, "workloads/%s", target->record.id);
 	target->data_fd = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

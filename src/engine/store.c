@@ -146,7 +146,7 @@ int store_sweep(struct engine *engine, struct err *err)
 	if (lock_markers(engine, true, 0, &dir_fd) < 0)
 		return 0; /* whoever comes last sweeps for all */
 	int r = list_markers(engine, &is_busy, &stale, err);
-	if (r < 0 || is_busy)
+	if (r != 0 || is_busy)
 		return r;
 	struct state *state;
 	struct named named = { 0 };

@@ -12,7 +12,7 @@
 #include "base/quote.h"
 #include "base/spawn.h"
 
-#define ANSWER_MAX (256 * 1024 * 1024)
+#define ANSWER_MAX (UINT64_C(256) << 20)
 
 /* The program that runs now, also where its file was replaced meanwhile. */
 #define SELF "/proc/self/exe"

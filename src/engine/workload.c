@@ -20,6 +20,19 @@ void workload_done(struct workload *workload)
 	*workload = (struct workload){ 0 };
 }
 
+static void set_live(struct workload *workload, const struct live *live, int run_fd)
+{
+	workload->phase = live->phase;
+	workload->started_ns = live->started_ns;
+	workload->finished_ns = live->finished_ns;
+	workload->exit_status = live->exit_status;
+	workload->oom_killed = live->oom_killed;
+	if (live->phase == WORKLOAD_RUNNING) {
+		workload->pid = live->init.pid;
+		workload->address = network_address(run_fd);
+	}
+}
+
 /* Joins; repairs what a lost monitor or a killed command left of this one. */
 static int join(struct engine *engine, const struct state_workload *record,
 	struct workload *ret_workload, struct err *err)
@@ -51,15 +64,7 @@ static int join(struct engine *engine, const struct state_workload *record,
 		if (r < 0)
 			return r;
 	}
-	workload.phase = live.phase;
-	workload.started_ns = live.started_ns;
-	workload.finished_ns = live.finished_ns;
-	workload.exit_status = live.exit_status;
-	workload.oom_killed = live.oom_killed;
-	if (live.phase == WORKLOAD_RUNNING) {
-		workload.pid = live.init.pid;
-		workload.address = network_address(run_fd);
-	}
+	set_live(&workload, &live, run_fd);
 	*ret_workload = workload;
 	workload = (struct workload){ 0 };
 	return 0;
@@ -73,7 +78,7 @@ int engine_find(struct engine *engine, const char *name, struct workload *ret_wo
 	int r = engine_state(engine, &state, err);
 	if (r == 0)
 		r = state_workload_find(state, name, &record, err);
-	return r < 0 ? r : join(engine, &record, ret_workload, err);
+	return r != 0 ? r : join(engine, &record, ret_workload, err);
 }
 
 struct each {
