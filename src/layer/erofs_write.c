@@ -147,8 +147,8 @@ static uint32_t dir_block_compose(struct dir_cursor *cursor, uint8_t block[EROFS
 	uint32_t name_at = count * (uint32_t)sizeof(struct erofs_dirent);
 	memset(block + used, 0, EROFS_BLOCK - used);
 	for (uint32_t i = 0; i < count; i++) {
-		struct dir_name name = { 0 };
-		(void)dir_cursor_peek(cursor, &name);
+		struct dir_name name;
+		CHECK(dir_cursor_peek(cursor, &name)); /* ahead has counted it */
 		const struct tree_inode *inode = tree_inode_at(cursor->tree, name.inode);
 		struct erofs_dirent dirent = {
 			.nid = htole64(inode->nid),

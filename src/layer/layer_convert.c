@@ -111,7 +111,7 @@ static int follow(struct resolver *resolver, uint32_t link, struct err *err)
 	text_add(&path, tree->arena + inode->target, (size_t)inode->size);
 	text_puts(&path, "/");
 	text_add(&path, resolver->rest.data, resolver->rest.len);
-	if (path.len > 2 * LIMIT_PATH_BYTES)
+	if (path.len > (size_t)2 * LIMIT_PATH_BYTES)
 		return entry_error(err, ERR_LIMIT, resolver->entry,
 			"its path is too long with its symlinks followed");
 	if (path.data[0] == '/')

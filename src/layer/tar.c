@@ -363,25 +363,24 @@ static int read_entry(struct tar *tar, char type, struct tar_entry *ret_entry, s
 enum role { ROLE_ENTRY, ROLE_LOCAL, ROLE_GLOBAL, ROLE_LONG_NAME, ROLE_LONG_LINK, ROLE_SKIP };
 
 static const struct flag {
-	char flag;
+	char flag, type;
 	enum role role;
-	char type;
 } flags[] = {
-	{ 0, ROLE_ENTRY, '0' },
-	{ '0', ROLE_ENTRY, '0' },
-	{ '1', ROLE_ENTRY, '1' },
-	{ '2', ROLE_ENTRY, '2' },
-	{ '3', ROLE_ENTRY, '3' },
-	{ '4', ROLE_ENTRY, '4' },
-	{ '5', ROLE_ENTRY, '5' },
-	{ '6', ROLE_ENTRY, '6' },
-	{ '7', ROLE_ENTRY, '0' }, /* contiguous, which nobody tells apart */
-	{ 'K', ROLE_LONG_LINK, 0 },
-	{ 'L', ROLE_LONG_NAME, 0 },
-	{ 'S', ROLE_ENTRY, '0' },
-	{ 'V', ROLE_SKIP, 0 }, /* the label of a tape */
-	{ 'g', ROLE_GLOBAL, 0 },
-	{ 'x', ROLE_LOCAL, 0 },
+	{ 0, '0', ROLE_ENTRY },
+	{ '0', '0', ROLE_ENTRY },
+	{ '1', '1', ROLE_ENTRY },
+	{ '2', '2', ROLE_ENTRY },
+	{ '3', '3', ROLE_ENTRY },
+	{ '4', '4', ROLE_ENTRY },
+	{ '5', '5', ROLE_ENTRY },
+	{ '6', '6', ROLE_ENTRY },
+	{ '7', '0', ROLE_ENTRY }, /* contiguous, which nobody tells apart */
+	{ 'K', 0, ROLE_LONG_LINK },
+	{ 'L', 0, ROLE_LONG_NAME },
+	{ 'S', '0', ROLE_ENTRY },
+	{ 'V', 0, ROLE_SKIP }, /* the label of a tape */
+	{ 'g', 0, ROLE_GLOBAL },
+	{ 'x', 0, ROLE_LOCAL },
 };
 
 static const struct flag *flag_find(char flag)
