@@ -51,7 +51,7 @@ int net_firewall_main(struct err *err)
 	struct nftables nft;
 	AUTO_DONE(text) ruleset = { 0 };
 	int r = load(&nft, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct nft_ctx *ctx = nft.ctx_new(NFT_CTX_DEFAULT);
 	if (ctx == NULL || nft.ctx_buffer_error(ctx) != 0)
