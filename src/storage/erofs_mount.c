@@ -14,6 +14,7 @@
 #include <sys/mount.h>
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "storage/fs_context.h"
 #include "storage/loop_device.h"
@@ -63,6 +64,7 @@ static int attach_files(const struct backing *files, struct backing *devices, st
 
 static int mount_backing(const struct backing *backing, int *ret_mount_fd, struct err *err)
 {
+	CHECK(backing->names.len > 0); /* open_files() refuses none */
 	AUTO_DONE(fs_context) context = { 0 };
 	int r = fs_context_open("erofs", &context, err);
 	if (r == 0) /* else a read-only loop device is refused */
