@@ -18,8 +18,8 @@
 /* AUTO_DONE(thing) t = ...;  the same for a struct in place, released by thing_done(). */
 #define AUTO_DONE(type) __attribute__((cleanup(type##_done))) struct type
 
-#define AUTO_FREE __attribute__((cleanup(cleanup_free)))
-#define AUTO_CLOSE __attribute__((cleanup(cleanup_close)))
+#define AUTO_FREE __attribute__((cleanup(cleanup_free), unused))
+#define AUTO_CLOSE __attribute__((cleanup(cleanup_close), unused))
 
 /* The value, leaving nothing behind for the AUTO variable to release. */
 #define TAKE(pointer)                           \

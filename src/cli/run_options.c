@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/limits.h"
@@ -55,7 +54,7 @@ static const struct option_row rows[] = {
 #undef AT
 #undef SPEC
 
-#define MEMORY_MIN_BYTES (6 * 1024 * 1024) /* Docker's: below this nothing starts */
+#define MEMORY_MIN_BYTES (UINT64_C(6) << 20) /* Docker's: below this nothing starts */
 
 void run_options_done(struct run_options *options)
 {
@@ -155,14 +154,10 @@ static int add_bind(struct workload_spec *spec, const char *source, const char *
 		return err_set(err, ERR_UNSUPPORTED,
 			"\"%s\" names a volume: this version has only host paths (/... or ./...)",
 			source);
-	struct stat st;
-	if (stat(source, &st) < 0) {
-		if (errno != ENOENT || !make_source || source[0] != '/')
-			return err_sys(err, errno, "bind source path \"%s\"", source);
-		if (mkdir(source, 0755) < 0)
-			return err_sys(err, errno, "make the bind source \"%s\"", source);
-	}
+	/* What a link names now is what is meant; what is not there yet is made at the start. */
 	char *real = realpath(source, NULL);
+	if (real == NULL && errno == ENOENT && make_source && source[0] == '/')
+		real = mem_strdup(source);
 	if (real == NULL)
 		return err_sys(err, errno, "bind source path \"%s\"", source);
 	workload_spec_add_mount(spec, (struct workload_mount){ .source = real,

@@ -91,6 +91,20 @@ static int mount_root(void *context, int *ret_mount_fd, struct err *err)
 		launch->dirs.data_path, launch->spec->auto_remove, ret_mount_fd, err);
 }
 
+/* As docker run -v does for a source that is not there. */
+static int make_sources(const struct workload_spec *spec, struct err *err)
+{
+	for (size_t i = 0; i < spec->mounts_len; i++) {
+		const struct workload_mount *mount = &spec->mounts[i];
+		if (!mount->make_source || access(mount->source, F_OK) == 0)
+			continue;
+		int r = path_make_dirs(mount->source, 0755, err);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 static int make_cgroup(struct creation *creation, struct err *err)
 {
 	AUTO_FREE char *path = document_cgroup_path(creation->launch->id);
@@ -102,6 +116,8 @@ static int prepare(struct creation *creation, struct err *err)
 	struct launch *launch = creation->launch;
 	AUTO_JSON document = document_build(launch);
 	int r = container_spec_parse(document, &creation->spec, err);
+	if (r == 0)
+		r = make_sources(launch->spec, err);
 	if (r == 0)
 		r = container_mounts_open(creation->spec, &creation->mounts, &creation->mounts_len,
 			err);

@@ -37,7 +37,8 @@ struct workload_mount {
 	char *target; /* owned; absolute path inside */
 	bool is_tmpfs;
 	bool read_only;
-	char *options; /* owned; further tmpfs options ("size=64m"), or NULL */
+	bool make_source; /* a missing source becomes a directory at the start */
+	char *options;    /* owned; further tmpfs options ("size=64m"), or NULL */
 };
 
 /* What the user asked for; plain values.  Filled by the CLI and the APIs, kept in the database as

@@ -17,6 +17,17 @@ static const int syscalls[] = {
 #define SYSCALL(name) SYS_##name,
 #include "engine/extract_syscalls.def"
 #undef SYSCALL
+#ifdef __SANITIZE_ADDRESS__ /* what the sanitizer's own runtime needs */
+	SYS_clock_gettime,
+	SYS_getpid,
+	SYS_gettid,
+	SYS_openat,
+	SYS_prctl,
+	SYS_readlink,
+	SYS_sched_getaffinity,
+	SYS_sched_yield,
+	SYS_sigaltstack,
+#endif
 };
 
 /* ---- the worker's side: each row is one job; its numbers come as arguments ---- */
@@ -145,9 +156,8 @@ int engine_extract_main(int argc, char **argv)
 	struct err err = { 0 };
 	int r = run_job(argc, argv, job, &err);
 	int status = worker_answer(r, &err, view_of_text(&job->answer));
-	text_done(&job->answer);
-	free(job);
-	return status;
+	/* At once: what runs at an ordinary exit wants more than the jail allows. */
+	_exit(status);
 }
 
 /* ---- the caller's side ---- */

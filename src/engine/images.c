@@ -221,7 +221,6 @@ int engine_image_inspect(struct engine *engine, const char *name, json **ret_doc
 	AUTO_DONE(state_image) image = { 0 };
 	AUTO_DONE(image_config) config = { 0 };
 	AUTO_DONE(strv) references = { 0 };
-	AUTO_DONE(strv) familiar = { 0 };
 	struct state *state;
 	int r = engine_state(engine, &state, err);
 	if (r == 0)

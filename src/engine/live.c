@@ -17,7 +17,7 @@
 
 #define RECORD_MAX 256
 /* How long a monitor may take from the end of its init to the record on disk. */
-#define RECORD_DEADLINE_MS 10000
+#define RECORD_DEADLINE_MS 3000
 
 int live_shell_status(int wait_status)
 {

@@ -1,6 +1,7 @@
 #include "engine/network.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -166,6 +167,25 @@ int network_release(struct engine *engine, const char *id, struct err *err)
 	return net_address_release(dir, id, address, err);
 }
 
+int network_release_unnoted(struct engine *engine, const char *id, struct err *err)
+{
+	int fd = openat(engine->run_fd, "addresses", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (dir == NULL)
+		return err_sys(err, errno, "list \"%s/addresses\"", engine->run);
+	int r = 0;
+	for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;) {
+		char owner[ID_LEN + 1] = "";
+		struct in_addr address;
+		if (inet_pton(AF_INET, entry->d_name, &address) == 1 &&
+			readlinkat(fd, entry->d_name, owner, ID_LEN) == ID_LEN &&
+			strcmp(owner, id) == 0)
+			r = net_address_release(fd, id, address, err);
+	}
+	(void)closedir(dir);
+	return r;
+}
+
 int network_prune(struct engine *engine, struct err *err)
 {
 	char name[16];
@@ -191,5 +211,6 @@ int engine_firewall_main(int argc, char **argv)
 	int r = net_firewall_main(&err);
 	if (r < 0)
 		log_error("%s", err.message);
-	return r < 0 ? 1 : 0;
+	/* At once: the library keeps its tables until the end, which is here. */
+	_exit(r < 0 ? 1 : 0);
 }

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "engine/clean.h"
 #include "engine/monitor_link.h"
+#include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/store.h"
 #include "storage/storage.h"
@@ -37,6 +38,11 @@ static int repair_locked(struct engine *engine, const char *id, const struct sta
 {
 	int r = live_read(dirs->run_fd, dirs->data_fd, live, err);
 	if (r < 0 || live->monitor_lives)
+		return r;
+	/* Cut before the init was there: perhaps between taking an address and noting it. */
+	if (!live->has_init)
+		r = network_release_unnoted(engine, id, err);
+	if (r != 0)
 		return r;
 	if (record == NULL)
 		return clean_locked(engine, id, NULL, true, dirs, err);

@@ -88,6 +88,7 @@ json *workload_spec_to_json(const struct workload_spec *spec)
 		json_set_string(row, "options", mount->options);
 		json_set_bool(row, "tmpfs", mount->is_tmpfs);
 		json_set_bool(row, "read_only", mount->read_only);
+		json_set_bool(row, "make_source", mount->make_source);
 		json_push(mounts, row);
 	}
 	json_set(object, "mounts", mounts);
@@ -113,6 +114,7 @@ static int mounts_from_json(json *array, struct workload_spec *spec, struct err 
 				.options = dup_or_null(json_get_string(row, "options")),
 				.is_tmpfs = json_get_bool(row, "tmpfs", false),
 				.read_only = json_get_bool(row, "read_only", false),
+				.make_source = json_get_bool(row, "make_source", false),
 			});
 	}
 	return 0;

@@ -4,14 +4,17 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "engine/backend.h"
 #include "engine/clean.h"
 #include "engine/spec.h"
 
 #define STOP_TIMEOUT_MS 10000 /* Docker's */
 #define KILL_TIMEOUT_MS 10000
+#define STATUS_MAX 16384 /* bytes of /proc/PID/status */
 
 /* A workload as a command on it needs it. */
 struct target {
@@ -71,12 +74,49 @@ int engine_signal(struct engine *engine, const char *name, int signal_number, st
 	return r == -ESRCH ? not_running(name, err) : r;
 }
 
+/* The init's parent is its monitor, as long as that has not reaped it; -ESRCH otherwise. */
+static int monitor_pid(const struct target *target, pid_t *ret_pid)
+{
+	AUTO_CLOSE int fd = proc_open_file(target->live.init.pid, "status", O_RDONLY);
+	AUTO_DONE(text) status = { 0 };
+	int r = fd < 0 ? fd : fd_read_text(fd, STATUS_MAX, "status", &status, NULL);
+	const char *line = r < 0 ? NULL : strstr(text_string(&status), "\nPPid:\t");
+	struct view rest = view_of(line == NULL ? "" : line + strlen("\nPPid:\t"));
+	int64_t pid;
+	if (num_parse(view_cut(&rest, '\n'), 2, INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	*ret_pid = (pid_t)pid;
+	return 0;
+}
+
+/* A monitor that does not record the end of its init hangs or is stopped.  Without it the end is
+ * still an end: its exit status is not known then, unless the kernel tells it. */
+static int end_monitor(const struct target *target)
+{
+	pid_t pid;
+	struct proc_id monitor;
+	AUTO_CLOSE int pidfd = -1;
+	int r = monitor_pid(target, &pid);
+	if (r == 0)
+		r = proc_identify(pid, &monitor);
+	if (r == 0)
+		r = proc_open(&monitor, &pidfd);
+	if (r == 0)
+		r = proc_signal(pidfd, SIGKILL);
+	return r < 0 ? r : proc_wait_end(pidfd, KILL_TIMEOUT_MS);
+}
+
 /* Waits for the end; where the monitor is gone too, repair finds out what can be known. */
 static int wait_end(struct engine *engine, struct target *target, int timeout_ms, struct err *err)
 {
 	int r = live_wait_exit(target->run_fd, target->data_fd, timeout_ms, &target->live, err);
 	if (r != -ECHILD)
 		return r;
+	if (live_monitor_lives(target->run_fd))
+		return err_set(err, ERR_TIMEOUT,
+			"workload %.12s has ended, but its monitor does not answer: remove it with "
+			"-f",
+			target->record.id);
 	r = engine_repair(engine, err);
 	if (r == 0)
 		r = live_wait_exit(target->run_fd, target->data_fd, KILL_TIMEOUT_MS, &target->live,
@@ -149,6 +189,8 @@ int engine_remove(struct engine *engine, const char *name, bool force, struct er
 			"cannot remove workload %s: it is running; stop it first, or use -f", name);
 	if (target.live.phase == WORKLOAD_RUNNING)
 		r = stop_target(engine, &target, SIGKILL, KILL_TIMEOUT_MS, err);
+	if (r == -ETIMEDOUT && end_monitor(&target) == 0)
+		r = 0;
 	return r < 0 ? r
 		     : clean_ended(engine, target.record.id, target.record.image_id.hex, true, err);
 }

@@ -32,6 +32,12 @@ static int compare_hex(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+static bool named_has(const struct named *named, const char *hex)
+{
+	return named->len > 0 && bsearch(hex, named->hex, named->len, sizeof(named->hex[0]),
+					 compare_hex) != NULL;
+}
+
 static int add_image(void *context, const struct state_image *image, const struct strv *references,
 	struct err *err)
 {
@@ -56,8 +62,7 @@ static int remove_unnamed(struct engine *engine, const char *subdir, const struc
 		return err_sys(err, errno, "list \"%s/%s\"", engine->root, subdir);
 	int r = 0;
 	for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;) {
-		if (entry->d_name[0] == '.' || bsearch(entry->d_name, named->hex, named->len,
-						       sizeof(named->hex[0]), compare_hex) != NULL)
+		if (entry->d_name[0] == '.' || named_has(named, entry->d_name))
 			continue;
 		if (unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT)
 			r = err_sys(err, errno, "remove \"%s/%s/%s\"", engine->root, subdir,
@@ -154,7 +159,8 @@ int store_sweep(struct engine *engine, struct err *err)
 	if (r == 0)
 		r = state_image_each(state, add_image, &named, err);
 	if (r == 0) {
-		qsort(named.hex, named.len, sizeof(named.hex[0]), compare_hex);
+		if (named.len > 0)
+			qsort(named.hex, named.len, sizeof(named.hex[0]), compare_hex);
 		static const char *const subdirs[] = { "images/sha256", "layers/sha256",
 			"blobs/sha256" };
 		for (size_t i = 0; r == 0 && i < ARRAY_LEN(subdirs); i++)

@@ -75,6 +75,10 @@ static void flags_are_honoured_or_refused(void **state)
 static void broken_profiles_are_refused(void **state)
 {
 	(void)state;
+#pragma GCC diagnostic push
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Wstring-concatenation" /* long strings, on purpose */
+#endif
 	static const char *const broken[] = { "{}", "{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}",
 		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"dup\"]}]}",
 		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"dup\"],"
@@ -85,6 +89,7 @@ static void broken_profiles_are_refused(void **state)
 		"\"SCMP_ACT_ERRNO\",\"errnoRet\":5000}]}",
 		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[7],\"action\":"
 		"\"SCMP_ACT_ERRNO\"}]}" };
+#pragma GCC diagnostic pop
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
 		AUTO_JSON profile = profile_of(broken[i]);
 		AUTO_DONE(text) bpf = { 0 };

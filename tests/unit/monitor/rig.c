@@ -165,8 +165,8 @@ static void become_monitor(struct monitor_args *args)
 
 	strv_add(&argv, MONITOR_PROGRAM);
 	monitor_args_format(args, &argv);
-	(void)execv(argv.items[0], argv.items);
-	MUST(!"moat-monitor cannot be executed");
+	/* Returns only when it cannot be executed. */
+	MUST(execv(argv.items[0], argv.items) == 0);
 }
 
 /* What both ways to start have; in S. */

@@ -159,7 +159,6 @@ static void the_exit_is_recorded_though_a_client_does_not_read(void **state)
 {
 	struct rig *rig = *state;
 	AUTO_DONE(text) output = { 0 };
-	AUTO_DONE(text) errors = { 0 };
 
 	/* Killed while its client has not read for long: FIFO and batch are full. */
 	rig_start(rig, &(struct rig_options){ .attach = OUTPUTS,
@@ -525,7 +524,7 @@ static void it_is_small_while_idle(void **state)
 			       .script = "busybox seq 100000; echo > $DATA/done; read x" });
 	rig_go(rig);
 	while (rig_receive(rig, rig->client) == MONITOR_OUTPUT && rig->message_len > 0)
-		if (strstr((char *)rig->message->data, "\n100000\n") != NULL)
+		if (memmem(rig->message->data, rig->message_len, "\n100000\n", 8) != NULL)
 			break;
 	/* Its pages are given back one or two ticks after the last output. */
 	unsigned kib = UINT32_MAX;
