@@ -71,6 +71,19 @@ void quote_add(struct text *out, struct view outside)
 	}
 }
 
+bool quote_is_utf8(const char *string)
+{
+	struct view rest = view_of(string);
+	while (rest.len > 0) {
+		uint32_t code_point;
+		size_t len = decode(rest, &code_point);
+		if (len == 0)
+			return false;
+		rest = (struct view){ rest.data + len, rest.len - len };
+	}
+	return true;
+}
+
 char *quote_string(const char *outside)
 {
 	struct text out = { 0 };

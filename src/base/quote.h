@@ -8,5 +8,7 @@
 void quote_add(struct text *out, struct view outside);
 /* In memory the caller owns. */
 char *quote_string(const char *outside);
+/* Whether all of it is well-formed UTF-8 (RFC 3629). */
+bool quote_is_utf8(const char *string);
 /* For a line whose size is fixed: the same bytes become '?', in place. */
 void quote_flatten(char *line);

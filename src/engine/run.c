@@ -139,6 +139,9 @@ int launch_start(void *context, struct err *err)
 static int run_table(const char *what, const struct step *steps, size_t len, struct launch *launch,
 	struct err *err)
 {
+	int checked = workload_spec_check(launch->spec, err);
+	if (checked != 0)
+		return checked;
 	bool is_named = launch->spec->name != NULL;
 	if (is_named && !id_name_is_valid(launch->spec->name))
 		return err_set(err, ERR_INVALID,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/quote.h"
 
 /* The plain members of a specification: one row makes both directions of the conversion. */
 enum member_type { MEMBER_STRING, MEMBER_STRV, MEMBER_BOOL, MEMBER_INT, MEMBER_UINT };
@@ -93,6 +94,37 @@ json *workload_spec_to_json(const struct workload_spec *spec)
 	}
 	json_set(object, "mounts", mounts);
 	return object;
+}
+
+static int check_string(const char *string, struct err *err)
+{
+	if (string == NULL || quote_is_utf8(string))
+		return 0;
+	AUTO_FREE char *quoted = quote_string(string);
+	return err_set(err, ERR_INVALID, "\"%s\" is not valid UTF-8", quoted);
+}
+
+int workload_spec_check(const struct workload_spec *spec, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(members); i++) {
+		const void *field = (const char *)spec + members[i].offset;
+		if (members[i].type == MEMBER_STRING)
+			r = check_string(*(char *const *)field, err);
+		if (members[i].type != MEMBER_STRV)
+			continue;
+		const struct strv *list = field;
+		for (size_t k = 0; r == 0 && k < list->len; k++)
+			r = check_string(list->items[k], err);
+	}
+	for (size_t i = 0; r == 0 && i < spec->mounts_len; i++) {
+		r = check_string(spec->mounts[i].source, err);
+		if (r == 0)
+			r = check_string(spec->mounts[i].target, err);
+		if (r == 0)
+			r = check_string(spec->mounts[i].options, err);
+	}
+	return r;
 }
 
 static char *dup_or_null(const char *string)

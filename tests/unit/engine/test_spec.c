@@ -104,6 +104,17 @@ static void a_record_keeps_all_of_a_specification(void **state)
 	assert_true(back.mounts_len == 1 && back.mounts[0].read_only);
 }
 
+static void what_is_not_utf8_is_refused(void **state)
+{
+	(void)state;
+	AUTO_DONE(workload_spec) spec = { .image = mem_strdup("image") };
+	add_words(&spec.args, "fine \xc3\xa4");
+	assert_int_equal(workload_spec_check(&spec, NULL), 0);
+	add_words(&spec.args, "odd\xa6");
+	struct err err = { 0 };
+	assert_error(workload_spec_check(&spec, &err), ERR_INVALID, "not valid UTF-8");
+}
+
 static void a_damaged_record_is_an_error(void **state)
 {
 	(void)state;
@@ -121,6 +132,7 @@ int main(void)
 		cmocka_unit_test(the_command_follows_dockers_table),
 		cmocka_unit_test(the_users_environment_wins),
 		cmocka_unit_test(a_record_keeps_all_of_a_specification),
+		cmocka_unit_test(what_is_not_utf8_is_refused),
 		cmocka_unit_test(a_damaged_record_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
