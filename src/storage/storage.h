@@ -9,10 +9,12 @@
 
 /* Image mounts.  Each image is mounted once, in a mount namespace of moat's own, pinned at
  * RUN/mnt, whose root is an empty tmpfs: nothing of it is seen in the host's mount table, and no
- * host file system is held by it.  RUN/images/KEY/USER is the mark that USER uses image KEY; the
- * last mark removed unmounts.  All calls leave the caller's mount namespace, root and directory as
- * they were, and belong in a process of one thread, in the mount namespace of the host: RUN/mnt is
- * not seen in namespaces that were copied from it later. */
+ * host file system is held by it.  RUN/images/KEY/USER is the mark that USER uses image KEY.
+ * When the last mark goes the mount stays for the next user, with the page cache that belongs to
+ * it; of such idle mounts LIMIT_IDLE_IMAGE_MOUNTS stay, the last used.  All calls leave the
+ * caller's mount namespace, root and directory as they were, and belong in a process of one thread,
+ * in the mount namespace of the host: RUN/mnt is not seen in namespaces that were copied from it
+ * later. */
 struct storage_image {
 	int run_fd;         /* borrowed; the run directory */
 	const char *key;    /* one path component: the image's id in hex */
@@ -26,10 +28,13 @@ struct storage_image {
  * read-only and without device nodes. */
 MUST_CHECK int storage_image_open(const struct storage_image *image, const char *user,
 	int *ret_mount_fd, struct err *err);
-/* Removes the mark; unmounts when it was the last.  Idempotent. */
+/* Removes the mark.  The mount stays; the longest idle ones beyond the bound go.  Idempotent. */
 MUST_CHECK int storage_image_release(int run_fd, const char *key, const char *user,
 	struct err *err);
-/* Removes the marks of users that are gone by is_alive and unmounts what has no user left; repairs
+/* Unmounts an image that has no users, so that its removed files' blocks are given back; 0 also
+ * when it has users, which are left alone, and when it is not mounted. */
+MUST_CHECK int storage_image_drop(int run_fd, const char *key, struct err *err);
+/* Removes the marks of users that are gone by is_alive and idle mounts beyond the bound; repairs
  * what a kill -9 left behind.  A user must count as alive before it opens its image. */
 MUST_CHECK int storage_image_sweep(int run_fd, bool (*is_alive)(void *context, const char *user),
 	void *context, struct err *err);
