@@ -1,7 +1,8 @@
 /* backend - what an isolation is: the twelve verbs behind which a container and a virtual machine
  * differ.  Restart, logs, attach, networks and volumes are engine code, written once.
  *
- * A verb that a backend lacks is NULL and refused in one place (backend_require). */
+ * A verb that a backend lacks is NULL.  No command of this version asks for wait, pause, resume,
+ * update or snapshot. */
 #pragma once
 
 #include "engine/launch.h"

@@ -83,7 +83,7 @@ struct workload {
 };
 void workload_done(struct workload *workload);
 
-/* ---- workloads (engine/create.c, start.c, run.c, stop.c, remove.c, ...) ---- */
+/* ---- workloads (engine/run.c, stop.c, exec.c, attach_running.c, workload.c, logs.c) ---- */
 
 MUST_CHECK int engine_create(struct engine *engine, struct workload_spec *spec, char **ret_id,
 	struct err *err);
@@ -191,7 +191,7 @@ MUST_CHECK int engine_compare(struct engine *engine, const char *image, const st
 
 /* ---- roles (main.c) ---- */
 
-/* Body of the role "extract": one job read from fd 3, in a jail. */
+/* Body of the role "extract": one job, named by its arguments, in a jail. */
 int engine_extract_main(int argc, char **argv);
 /* Body of the role "firewall". */
 int engine_firewall_main(int argc, char **argv);

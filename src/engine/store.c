@@ -34,8 +34,8 @@ static int compare_hex(const void *a, const void *b)
 
 static bool named_has(const struct named *named, const char *hex)
 {
-	return named->len > 0 && bsearch(hex, named->hex, named->len, sizeof(named->hex[0]),
-					 compare_hex) != NULL;
+	return named->len > 0 &&
+	       bsearch(hex, named->hex, named->len, sizeof(named->hex[0]), compare_hex) != NULL;
 }
 
 static int add_image(void *context, const struct state_image *image, const struct strv *references,
