@@ -11,6 +11,7 @@
 #include "engine/launch.h"
 #include "engine/spec.h"
 #include "engine/store.h"
+#include "storage/storage.h"
 
 static bool is_hex(const char *text)
 {
@@ -51,8 +52,8 @@ int images_find(struct engine *engine, const char *name, struct state_image *ret
 int images_config(struct engine *engine, const struct digest *id, struct image_config *ret_config,
 	struct err *err)
 {
-	/* Not hashed again: a blob has its name only because it was hashed while it was written, and
-	 * loading the hash would cost a run more than all else here. */
+	/* Not hashed again: a blob has its name only because it was hashed while it was written,
+	 * and loading the hash would cost a run more than all else here. */
 	AUTO_FREE char *path = text_format("blobs/sha256/%s", id->hex);
 	AUTO_DONE(text) bytes = { 0 };
 	int r = file_read_at(engine->root_fd, path, LIMIT_JSON_BYTES, &bytes, err);
@@ -155,6 +156,9 @@ static int delete_image(struct engine *engine, const struct digest *id, struct e
 	r = state_image_remove(state, id, &layers, &len, err);
 	free(layers);
 	store_end(engine, marker);
+	/* An idle mount would keep the files' blocks. */
+	if (r == 0)
+		r = storage_image_drop(engine->run_fd, id->hex, err);
 	/* The files by what the rows name now: another command may just have come to need them. */
 	return r < 0 ? r : store_sweep(engine, err);
 }

@@ -50,7 +50,11 @@ void launch_mount_undo(void *context)
 	struct err err = { 0 };
 	if (launch->image_mount_fd >= 0)
 		(void)close(TAKE_FD(launch->image_mount_fd));
-	if (storage_image_release(launch->engine->run_fd, launch->image.id.hex, launch->id, &err) <
-		0)
+	const char *key = launch->image.id.hex;
+	int r = storage_image_release(launch->engine->run_fd, key, launch->id, &err);
+	/* It may have been the image that was not there any more. */
+	if (r == 0)
+		r = storage_image_drop(launch->engine->run_fd, key, &err);
+	if (r < 0)
 		log_warning("the image mount stays: %s", err.message);
 }
