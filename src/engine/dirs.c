@@ -19,7 +19,7 @@ void dirs_done(struct dirs *dirs)
 	*dirs = (struct dirs){ .data_fd = -1, .run_fd = -1 };
 }
 
-static int open_both(const struct engine *engine, const char *id, struct dirs *dirs)
+static int open_data(const struct engine *engine, const char *id, struct dirs *dirs)
 {
 	*dirs = (struct dirs){
 		.data_path = engine_path(engine, "workloads/%s", id),
@@ -28,22 +28,46 @@ static int open_both(const struct engine *engine, const char *id, struct dirs *d
 		.run_fd = -1,
 	};
 	dirs->data_fd = open(dirs->data_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dirs->data_fd < 0)
-		return -errno;
+	return dirs->data_fd < 0 ? -errno : 0;
+}
+
+/* Only with the lock: whoever repairs takes a run directory without one for a killed command's. */
+static int open_run(const struct engine *engine, const char *id, struct dirs *dirs)
+{
+	int r = path_make_dir(engine->run_fd, id, 0700);
+	if (r < 0)
+		return r;
 	dirs->run_fd = openat(engine->run_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return dirs->run_fd < 0 ? -errno : 0;
 }
 
+/* Held shared while a workload's directories appear, exclusively to remove a run directory that has
+ * no data directory yet: whether its maker was killed or is about to make it cannot be seen. */
+static int lock_making(const struct engine *engine, bool exclusive, int lock_ms, int *ret_fd)
+{
+	AUTO_CLOSE int fd = openat(engine->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : fd_lock(fd, exclusive, lock_ms);
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
 int dirs_make(const struct engine *engine, const char *id, struct dirs *ret_dirs, struct err *err)
 {
+	AUTO_CLOSE int making_fd = -1;
+	int r = lock_making(engine, false, DIRS_LOCK_MS, &making_fd);
+	if (r < 0)
+		return err_sys(err, -r, "lock \"%s\"", engine->run);
 	/* The run directory first: it is what repair looks for. */
 	if (mkdirat(engine->run_fd, id, 0700) < 0)
 		return err_sys(err, errno, "make \"%s/%s\"", engine->run, id);
 	AUTO_FREE char *data = engine_path(engine, "workloads/%s", id);
 	AUTO_DONE(dirs) dirs = { .data_fd = -1, .run_fd = -1 };
-	int r = mkdir(data, 0700) < 0 ? -errno : open_both(engine, id, &dirs);
+	r = mkdir(data, 0700) < 0 ? -errno : open_data(engine, id, &dirs);
 	if (r == 0)
 		r = fd_lock(dirs.data_fd, true, 0);
+	if (r == 0)
+		r = open_run(engine, id, &dirs);
 	if (r < 0) {
 		(void)!dirs_remove(engine, id, true, NULL);
 		return err_sys(err, -r, "make \"%s\"", data);
@@ -57,16 +81,11 @@ int dirs_lock(const struct engine *engine, const char *id, int lock_ms, struct d
 	struct err *err)
 {
 	AUTO_DONE(dirs) dirs = { .data_fd = -1, .run_fd = -1 };
-	AUTO_FREE char *data = engine_path(engine, "workloads/%s", id);
-	if (access(data, F_OK) < 0)
-		return -errno;
-	int r = path_make_dir(engine->run_fd, id, 0700);
-	if (r == 0)
-		r = open_both(engine, id, &dirs);
+	int r = open_data(engine, id, &dirs);
 	if (r == -ENOENT)
 		return r;
 	if (r < 0)
-		return err_sys(err, -r, "open the directories of workload %.12s", id);
+		return err_sys(err, -r, "open \"%s\"", dirs.data_path);
 	r = fd_lock(dirs.data_fd, true, lock_ms);
 	if (r == -EWOULDBLOCK && lock_ms == 0)
 		return r;
@@ -78,6 +97,9 @@ int dirs_lock(const struct engine *engine, const char *id, int lock_ms, struct d
 	struct stat now;
 	if (fstat(dirs.data_fd, &now) < 0 || now.st_nlink == 0)
 		return -ENOENT;
+	r = open_run(engine, id, &dirs);
+	if (r < 0)
+		return err_sys(err, -r, "open \"%s\"", dirs.run_path);
 	*ret_dirs = dirs;
 	dirs = (struct dirs){ .data_fd = -1, .run_fd = -1 };
 	return 0;
@@ -92,4 +114,13 @@ int dirs_remove(const struct engine *engine, const char *id, bool is_gone, struc
 			return r;
 	}
 	return path_remove_tree(engine->run_fd, id, err);
+}
+
+int dirs_remove_unmade(const struct engine *engine, const char *id, struct err *err)
+{
+	AUTO_CLOSE int making_fd = -1;
+	if (lock_making(engine, true, 0, &making_fd) < 0)
+		return 0; /* someone is making one: the next repair looks again */
+	AUTO_FREE char *data = engine_path(engine, "workloads/%s", id);
+	return access(data, F_OK) == 0 ? 0 : dirs_remove(engine, id, false, err);
 }

@@ -24,6 +24,8 @@ MUST_CHECK int dirs_make(const struct engine *engine, const char *id, struct dir
  * directory. */
 MUST_CHECK int dirs_lock(const struct engine *engine, const char *id, int lock_ms,
 	struct dirs *ret_dirs, struct err *err);
+/* Removes the run directory of a workload whose maker was killed before it had a data directory. */
+MUST_CHECK int dirs_remove_unmade(const struct engine *engine, const char *id, struct err *err);
 /* Removes the run directory; the data directory with it where is_gone. */
 MUST_CHECK int dirs_remove(const struct engine *engine, const char *id, bool is_gone,
 	struct err *err);

@@ -62,7 +62,7 @@ int repair_workload(struct engine *engine, const char *id, const struct state_wo
 	if (r == -EWOULDBLOCK)
 		return 0; /* a command is at work on it */
 	if (r == -ENOENT)
-		return record == NULL ? dirs_remove(engine, id, true, err) : 0;
+		return record == NULL ? dirs_remove_unmade(engine, id, err) : 0;
 	return r < 0 ? r : repair_locked(engine, id, record, &dirs, live, err);
 }
 

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "engine/backend.h"
 #include "engine/clean.h"
+#include "engine/repair.h"
 #include "engine/spec.h"
 
 #define STOP_TIMEOUT_MS 10000 /* Docker's */
@@ -204,7 +205,9 @@ int engine_reap(struct engine *engine, const char *id, struct err *err)
 	int r = engine_state(engine, &state, err);
 	if (r == 0)
 		r = state_workload_find(state, id, &record, NULL);
+	struct live live = { 0 };
+	/* Without a record it was removed meanwhile, or never finished: its command was killed. */
 	if (r == -ENOENT)
-		return 0; /* removed meanwhile */
+		return repair_workload(engine, id, NULL, &live, err);
 	return r < 0 ? r : clean_ended(engine, id, record.image_id.hex, record.auto_remove, err);
 }
