@@ -125,11 +125,11 @@ static int prepare(struct creation *creation, struct err *err)
 		r = make_cgroup(creation, err);
 	if (r == 0)
 		r = cgroup_oom_events_open(creation->cgroup, &creation->link.oom_events, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_FREE char *text = json_text(document, false);
 	r = file_write_at(launch->dirs.data_fd, "config.json", 0600, view_of(text), err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	creation->root_dir = text_format("%s/root", launch->dirs.run_path);
 	creation->lower_dir = text_format("%s/lower", launch->dirs.run_path);
@@ -222,7 +222,7 @@ static int create(struct launch *launch, struct err *err)
 static int start(struct launch *launch, struct err *err)
 {
 	int r = container_report_wait(launch->report_fd, CONTAINER_READY, INIT_DEADLINE_MS, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (write(launch->go_fd, "", 1) != 1)
 		return err_sys(err, errno, "let the workload go");
@@ -233,7 +233,7 @@ static int send_signal(const struct live *live, int signal_number, struct err *e
 {
 	AUTO_CLOSE int pidfd = -1;
 	int r = proc_open(&live->init, &pidfd);
-	return r < 0 ? r : container_signal(pidfd, signal_number, err);
+	return r != 0 ? r : container_signal(pidfd, signal_number, err);
 }
 
 /* The process part of the workload's document, with what the exec asks for instead. */
@@ -246,12 +246,12 @@ static int exec_document(struct engine *engine, const struct backend_exec *exec,
 	int r = file_read_at(AT_FDCWD, path, LIMIT_JSON_BYTES, &bytes, err);
 	if (r == 0)
 		r = json_parse(view_of_text(&bytes), path, &document, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	json *process = json_get_object(document, "process");
 	AUTO_DONE(strv) env = { 0 };
 	r = json_get_strv(process, "env", &env, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	for (size_t i = 0; i < exec->request->env.len; i++)
 		strv_set_env(&env, exec->request->env.items[i]);
@@ -276,7 +276,7 @@ static int exec_process(struct engine *engine, const struct backend_exec *exec, 
 	int r = exec_document(engine, exec, &spec, err);
 	if (r == 0)
 		r = cgroup_open(path, &cgroup, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = proc_open(&exec->live->init, &pidfd);
 	if (r < 0)
@@ -303,7 +303,7 @@ static int stats(struct engine *engine, const char *id, struct backend_stats *re
 	int r = cgroup_open(path, &cgroup, NULL);
 	if (r == 0)
 		r = cgroup_stats_read(cgroup, &all);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*ret_stats = (struct backend_stats){
 		.memory_bytes = all.memory_bytes,

@@ -14,7 +14,7 @@ static int destroy(struct engine *engine, const char *id, struct err *err)
 	const struct backend *const *all = backend_all(&len);
 	for (size_t i = 0; i < len; i++) {
 		int r = all[i]->destroy(engine, id, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 	}
 	return 0;
@@ -59,11 +59,11 @@ int clean_ended(struct engine *engine, const char *id, const char *image_key, bo
 	int r = dirs_lock(engine, id, DIRS_LOCK_MS, &dirs, err);
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct live live;
 	r = live_read(dirs.run_fd, dirs.data_fd, &live, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (live.phase == WORKLOAD_RUNNING && live.init_lives)
 		return 0;

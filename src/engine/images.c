@@ -202,13 +202,12 @@ int engine_image_remove(struct engine *engine, const char *name, bool force,
 		r = familiar_names(&references, &familiar, err);
 	if (r == 0)
 		r = untag(engine, name, &references, &is_reference, progress, context, err);
-	if (r < 0 || (is_reference && references.len > 1))
+	if (r != 0 || (is_reference && references.len > 1))
 		return r;
 	if (!is_reference && references.len > 1 && !force)
 		return err_set(err, ERR_CONFLICT,
-			"image %s is referenced by several names (%s, %s, ...): remove the names, "
-			"or use -f",
-			name, familiar.items[0], familiar.items[1]);
+			"image %s has %zu names: remove them one by one, or all of them with -f",
+			name, references.len);
 	r = delete_image(engine, &image.id, err);
 	if (r < 0)
 		return r;

@@ -78,7 +78,7 @@ static int open_stdio(const struct launch *launch, struct monitor_link *link)
 	int r = open_output(run_fd, MONITOR_FIFO_STDOUT, &link->workload[1], &link->stdout_fd);
 	if (r == 0)
 		r = open_output(run_fd, MONITOR_FIFO_STDERR, &link->workload[2], &link->stderr_fd);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (launch->spec->interactive)
 		return open_input(run_fd, &link->workload[0], &link->stdin_fd);
@@ -131,7 +131,7 @@ static int exit_command(const struct engine *engine, const char *id, struct strv
 {
 	char *moat;
 	int r = spawn_sibling("moat", &moat, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	strv_take(command, moat);
 	const char *const words[] = { "--root", engine->root, "--run", engine->run, "system",
@@ -146,11 +146,11 @@ static int format_argv(const struct engine *engine, const char *id, struct monit
 {
 	AUTO_FREE char *program = NULL;
 	int r = spawn_sibling(MONITOR_PROGRAM, &program, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_DONE(strv) command = { 0 };
 	r = exit_command(engine, id, &command, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	args->exit_command = (const char *const *)command.items;
 	strv_add(argv, program);
@@ -211,7 +211,7 @@ int monitor_link_adopt(struct engine *engine, const char *id, const struct dirs 
 	if (unlinkat(dirs->run_fd, MONITOR_SOCKET, 0) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "remove the old monitor's socket");
 	r = monitor_socket_listen(dirs->run_fd, &listen_fd, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_CLOSE int data_fd = openat(dirs->data_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct monitor_args args;
@@ -226,7 +226,7 @@ int monitor_link_adopt(struct engine *engine, const char *id, const struct dirs 
 	args.terminal = tty;
 	AUTO_DONE(strv) argv = { 0 };
 	r = format_argv(engine, id, &args, &argv, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	const int keep[] = { data_fd, dirs->run_fd, lock_fd, listen_fd, pidfd };
 	const struct spawn spawn = {

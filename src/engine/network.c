@@ -50,7 +50,7 @@ static int reserve(struct launch *launch, struct err *err)
 {
 	struct engine *engine = launch->engine;
 	int r = bridge_ensure(engine, &launch->bridge, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_CLOSE int dir =
 		openat(engine->run_fd, "addresses", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -58,7 +58,7 @@ static int reserve(struct launch *launch, struct err *err)
 		return err_sys(err, errno, "open \"%s/addresses\"", engine->run);
 	r = net_address_reserve(dir, &launch->bridge, launch->id, owner_lives, engine,
 		&launch->address, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	char text[INET_ADDRSTRLEN];
 	(void)inet_ntop(AF_INET, &launch->address, text, sizeof(text));
@@ -92,7 +92,7 @@ static int write_files(struct launch *launch, struct err *err)
 {
 	AUTO_DONE(text) resolv = { 0 };
 	int r = net_resolv_conf(&resolv, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (view_starts(view_of_text(&resolv), NET_RESOLV_NO_SERVER) &&
 		launch->spec->network == NETWORK_BRIDGE)
@@ -101,12 +101,12 @@ static int write_files(struct launch *launch, struct err *err)
 			launch->id);
 	int data_fd = launch->dirs.data_fd;
 	r = file_write_at(data_fd, "resolv.conf", 0644, view_of_text(&resolv), err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_DONE(text) hostname = { 0 };
 	text_printf(&hostname, "%s\n", launch->spec->hostname);
 	r = file_write_at(data_fd, "hostname", 0644, view_of_text(&hostname), err);
-	return r < 0 ? r : write_hosts(launch, err);
+	return r != 0 ? r : write_hosts(launch, err);
 }
 
 int launch_network(void *context, struct err *err)

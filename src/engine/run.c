@@ -93,7 +93,7 @@ int launch_record(void *context, struct err *err)
 	struct launch *launch = context;
 	struct state *state;
 	int r = engine_state(launch->engine, &state, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_JSON spec = workload_spec_to_json(launch->spec);
 	AUTO_FREE char *text = json_text(spec, false);
@@ -123,7 +123,7 @@ int launch_start(void *context, struct err *err)
 {
 	struct launch *launch = context;
 	int r = launch->backend->start(launch, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	launch->is_started = true;
 	/* An earlier run's end counts no more. */
@@ -151,6 +151,8 @@ static int run_table(const char *what, const struct step *steps, size_t len, str
 		char name[ID_NAME_MAX];
 		struct state *state;
 		int r = engine_state(launch->engine, &state, err);
+		if (r != 0)
+			return r;
 		for (int try = 0; r == 0 && try < NAME_TRIES; try++) {
 			struct state_workload taken = { 0 };
 			id_random_name(name);
@@ -194,7 +196,7 @@ static int attach_and_clean(struct launch *launch, const struct engine_stdio *st
 	/* Others may stop or remove it while we are attached. */
 	dirs_done(&launch->dirs);
 	int r = session_run(&session, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (session.is_detached) {
 		*ret_status = 0;
@@ -230,7 +232,7 @@ static int start_locked(struct launch *launch, const struct state_workload *reco
 {
 	struct live live;
 	int r = live_read(launch->dirs.run_fd, launch->dirs.data_fd, &live, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*ret_status = 0;
 	if (live.phase == WORKLOAD_RUNNING)
@@ -261,12 +263,12 @@ int engine_start(struct engine *engine, const char *name, const struct engine_st
 		r = state_workload_find(state, name, &record, err);
 	if (r == 0)
 		r = workload_spec_from_json(view_of(record.spec), &spec, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 
 	/* What an earlier run left behind (its monitor may just be cleaning) goes first. */
 	r = clean_ended(engine, record.id, record.image_id.hex, false, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct launch launch;
 	launch_init(&launch, engine, &spec);

@@ -161,7 +161,7 @@ static int attached_loop(struct attached *attached, struct err *err)
 			r = take_message(attached, err);
 		if (r == 0 && fds[2].revents != 0)
 			r = take_input(attached, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 	}
 	return 0;
@@ -185,7 +185,7 @@ int session_run(struct session *session, struct err *err)
 		r = watch_signals(session->stdio->sig_proxy && session->init_pidfd >= 0 &&
 					  !session->tty,
 			&before, &attached->signal_fd, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	AUTO_CLOSE int signal_fd = attached->signal_fd;
 	AUTO_DONE(raw_terminal) terminal = { .fd = -1 };
