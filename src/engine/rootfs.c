@@ -44,6 +44,14 @@ int launch_mount(void *context, struct err *err)
 	return r < 0 ? err_wrap(err, r, "mount image \"%s\"", launch->spec->image) : 0;
 }
 
+static bool image_is_stored(const struct launch *launch)
+{
+	struct state *state;
+	AUTO_DONE(state_image) image = { 0 };
+	return engine_state(launch->engine, &state, NULL) == 0 &&
+	       state_image_by_prefix(state, launch->image.id.hex, &image, NULL) == 0;
+}
+
 void launch_mount_undo(void *context)
 {
 	struct launch *launch = context;
@@ -52,8 +60,8 @@ void launch_mount_undo(void *context)
 		(void)close(TAKE_FD(launch->image_mount_fd));
 	const char *key = launch->image.id.hex;
 	int r = storage_image_release(launch->engine->run_fd, key, launch->id, &err);
-	/* It may have been the image that was not there any more. */
-	if (r == 0)
+	/* It may have been removed while it was marked: then nobody else drops its mount. */
+	if (r == 0 && !image_is_stored(launch))
 		r = storage_image_drop(launch->engine->run_fd, key, &err);
 	if (r < 0)
 		log_warning("the image mount stays: %s", err.message);
