@@ -41,7 +41,10 @@ fmt:
 clean:
 	rm -rf build build-asan build-tsan build-clang build-fuzz
 
-install: all
+man: all # build/man, from the help and docs/man; needs scdoc
+	@tools/man $(BUILD)
+
+install: all # with the manual pages where scdoc is there
 	meson install -C $(BUILD) --no-rebuild
 
-.PHONY: all demo unit test check asan tsan system bench fuzz fmt clean install
+.PHONY: all demo unit test check asan tsan system bench fuzz fmt clean man install

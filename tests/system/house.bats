@@ -111,6 +111,30 @@ object() { # SOURCE-TEXT: compiles it as src/cli/noun.c where meson would put it
 	finds tour 'src/no/such.c is not in the tree'
 }
 
+@test "man: a command without a page, bad markup and a lost reference are found" {
+	mkdir -p build docs/man
+	printf 'COMMAND("a", cmd_a, "", "Do a")\nCOMMAND("b c", cmd_b, "", "Do b")\n' >src/cli/commands.def
+	printf 'moat(1)\n\n@COMMANDS@\n\n@OPTIONS@\n' >docs/man/moat.1.scd
+	cat >build/moat <<-'END'
+		#!/bin/sh
+		case "$*" in
+		help) printf 'Usage:  moat\n\nCommands:\n  a               Do a\n' ;;
+		'help a') printf 'Usage:  moat a [X_Y]\n\nDo *a\n' ;;
+		version*) echo 1 ;;
+		esac
+	END
+	chmod +x build/moat
+	finds man 'src/cli/commands.def:2 moat-b-c(1) is not made'
+	sed -i 2d src/cli/commands.def
+	silent man
+	printf '\n*moat-z*(1)\n' >>docs/man/moat.1.scd
+	finds man 'docs/man/moat.1.scd:7 moat-z(1) is not there'
+	printf '\n#bold\n' >>docs/man/moat.1.scd
+	finds man 'scdoc refuses moat(1)'
+	sed -i "s/  a               Do a/&\\n?/" build/moat
+	finds man 'no line that tools/man knows'
+}
+
 @test "format, shell, python and clang_tidy find what they are for" {
 	printf 'int  f( void ) {return 1;}\n' >src/cli/a.c
 	finds format 'src/cli/a.c:1'
