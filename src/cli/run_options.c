@@ -160,9 +160,12 @@ static int add_bind(struct workload_spec *spec, const char *source, const char *
 		real = mem_strdup(source);
 	if (real == NULL)
 		return err_sys(err, errno, "bind source path \"%s\"", source);
-	workload_spec_add_mount(spec, (struct workload_mount){ .source = real,
+	workload_spec_add_mount(spec, (struct workload_mount){
+					      .source = real,
 					      .target = mem_strdup(target),
-					      .read_only = read_only });
+					      .read_only = read_only,
+					      .make_source = make_source,
+				      });
 	return 0;
 }
 

@@ -113,6 +113,8 @@ static int compare_name(const void *key, const void *member)
 /* The last member of that name, as unpacking would leave it. */
 static const struct layer_member *find(const struct member_list *list, const char *name)
 {
+	if (list->len == 0)
+		return NULL;
 	const struct layer_member *found =
 		bsearch(name, list->members, list->len, sizeof(*list->members), compare_name);
 	const struct layer_member *end = list->members + list->len;
