@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#define REMOVE_TRIES 8
+
 /* What is done at each entry: return 1 to go down into it, 0 to go on, or a negative errno.  leave
  * is called after its contents; entry and leave get the directory that holds name.  type is the
  * DT_* that the directory has for it, DT_UNKNOWN included. */
@@ -183,7 +185,7 @@ static int remove_left(void *context, int dirfd, const char *name)
 	return unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-int path_remove_tree(int dirfd, const char *name, struct err *err)
+static int remove_once(int dirfd, const char *name)
 {
 	static const struct visitor remover = { .entry = remove_entry, .leave = remove_left };
 	int r = remove_entry(NULL, dirfd, name, DT_UNKNOWN);
@@ -191,8 +193,19 @@ int path_remove_tree(int dirfd, const char *name, struct err *err)
 		r = walk_tree(dirfd, name, &remover);
 	else if (r == 0)
 		return 0;
-	if (r == 0)
-		r = remove_left(NULL, dirfd, name);
+	return r == 0 ? remove_left(NULL, dirfd, name) : r;
+}
+
+int path_remove_tree(int dirfd, const char *name, struct err *err)
+{
+	int r = -ENOENT;
+	/* What another removes at the same time vanishes below us; gone is gone. */
+	for (int i = 0; r == -ENOENT && i < REMOVE_TRIES; i++) {
+		r = remove_once(dirfd, name);
+		if (r == -ENOENT && faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+			errno == ENOENT)
+			return 0;
+	}
 	if (r == -EXDEV || r == -EBUSY)
 		return err_sys(err, -r, "remove %s: something is mounted in it, unmount that first",
 			name);

@@ -119,6 +119,29 @@ static void disk_usage_counts_each_inode_once(void **state)
 	assert_int_equal(path_disk_usage(-1, "x", &file), -EBADF);
 }
 
+/* Two that remove one tree at once are both content, whoever is quicker. */
+static void path_remove_tree_races_with_another(void **state)
+{
+	const struct scratch *scratch = *state;
+	for (int round = 0; round < 200; round++) {
+		AUTO_FREE char *deep = text_format("%s/tree/a/b/c", scratch->path);
+		assert_int_equal(path_make_dirs(deep, 0700, NULL), 0);
+		for (int i = 0; i < 20; i++) {
+			AUTO_FREE char *file = text_format("tree/a/%d", i);
+			AUTO_CLOSE int fd = openat(scratch->fd, file, O_CREAT | O_CLOEXEC, 0600);
+			assert_true(fd >= 0);
+		}
+		pid_t other = fork();
+		if (other == 0)
+			_exit(path_remove_tree(scratch->fd, "tree", NULL) == 0 ? 0 : 1);
+		struct err err = { 0 };
+		assert_int_equal(path_remove_tree(scratch->fd, "tree", &err), 0);
+		int status;
+		assert_int_equal(waitpid(other, &status, 0), other);
+		assert_int_equal(status, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +149,7 @@ int main(void)
 		IN_SCRATCH(a_tree_of_5000_levels_is_removed_and_measured),
 		IN_SCRATCH(a_mount_in_the_tree_is_refused),
 		IN_SCRATCH(disk_usage_counts_each_inode_once),
+		IN_SCRATCH(path_remove_tree_races_with_another),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
