@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "engine/backend.h"
 #include "engine/network.h"
@@ -32,14 +33,36 @@ static int forget(struct engine *engine, const char *id, struct err *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+struct survivors {
+	const struct engine *engine;
+	const char *gone;
+};
+
+static bool user_lives(void *context, const char *user)
+{
+	const struct survivors *survivors = context;
+	return strcmp(user, survivors->gone) != 0 &&
+	       faccessat(survivors->engine->run_fd, user, F_OK, 0) == 0;
+}
+
+/* Of a workload without a record nobody knows the image: its mark is looked for. */
+static int release_image(struct engine *engine, const char *id, const char *image_key,
+	struct err *err)
+{
+	if (image_key != NULL)
+		return storage_image_release(engine->run_fd, image_key, id, err);
+	struct survivors survivors = { engine, id };
+	return storage_image_sweep(engine->run_fd, user_lives, &survivors, err);
+}
+
 int clean_locked(struct engine *engine, const char *id, const char *image_key, bool is_gone,
 	struct dirs *take_dirs, struct err *err)
 {
 	int r = destroy(engine, id, err);
 	if (r == 0)
 		r = network_release(engine, id, err);
-	if (r == 0 && image_key != NULL)
-		r = storage_image_release(engine->run_fd, image_key, id, err);
+	if (r == 0)
+		r = release_image(engine, id, image_key, err);
 	if (r == 0 && is_gone)
 		r = forget(engine, id, err);
 	if (r == 0)

@@ -19,7 +19,6 @@
 #include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/store.h"
-#include "storage/storage.h"
 
 static int adopt(struct engine *engine, const struct state_workload *record, struct dirs *dirs,
 	struct live *live, struct err *err)
@@ -80,12 +79,6 @@ static int repair_id(struct engine *engine, const char *id, struct err *err)
 	return repair_workload(engine, id, r == 0 ? &record : NULL, &live, err);
 }
 
-static bool user_lives(void *context, const char *id)
-{
-	const struct engine *engine = context;
-	return faccessat(engine->run_fd, id, F_OK, 0) == 0;
-}
-
 /* Directories of workloads that neither a record nor a run directory knows: made before the last
  * restart of the host by a command that was cut. */
 static int repair_after_boot(struct engine *engine, struct err *err)
@@ -117,7 +110,6 @@ int engine_repair(struct engine *engine, struct err *err)
 	if (dir == NULL)
 		return err_sys(err, errno, "list \"%s\"", engine->run);
 	int r = engine->is_new_boot ? repair_after_boot(engine, err) : 0;
-	bool found = false;
 	for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;) {
 		if (!id_is(entry->d_name))
 			continue;
@@ -125,11 +117,8 @@ int engine_repair(struct engine *engine, struct err *err)
 			openat(engine->run_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (run_fd < 0 || live_monitor_lives(run_fd))
 			continue;
-		found = true;
 		r = repair_id(engine, entry->d_name, err);
 	}
 	(void)closedir(dir);
-	if (r == 0 && found)
-		r = storage_image_sweep(engine->run_fd, user_lives, engine, err);
 	return r < 0 ? r : store_repair(engine, err);
 }
