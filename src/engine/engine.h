@@ -77,9 +77,8 @@ struct workload {
 	enum workload_phase phase;
 	int exit_status; /* as a shell counts (128+n for a signal); WORKLOAD_EXIT_UNKNOWN */
 	bool oom_killed;
-	pid_t pid;       /* of its init on this host, while running */
-	char *address;   /* on the bridge, while running; NULL: none */
-	bool is_adopted; /* its first monitor was lost */
+	pid_t pid;     /* of its init on this host, while running */
+	char *address; /* on the bridge, while running; NULL: none */
 };
 void workload_done(struct workload *workload);
 

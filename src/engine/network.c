@@ -12,7 +12,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/spawn.h"
 #include "engine/worker.h"
 
 #define ADDRESS_FILE "address"
