@@ -1,0 +1,17 @@
+/* device - what a row of devices.def makes. */
+#pragma once
+
+#include "vm/virtio.h"
+
+struct machine;
+
+/* Made from one object of the configuration's "devices" list, in the device thread before the guest
+ * runs.  Descriptors that the object names by number are taken. */
+struct device_row {
+	const char *type; /* "block", "pmem", "net", "vsock", "console", "rng", "balloon" */
+	const struct virtio_ops *ops;
+	int (*create)(json *config, struct machine *machine, void **ret_device, struct err *err);
+};
+
+/* Every row of devices.def; *ret_len of them. */
+const struct device_row *device_rows(size_t *ret_len);

@@ -1,0 +1,34 @@
+/* guest_mem - the RAM of one guest, as the host sees it.  The guest may write any byte at any
+ * moment: callers copy what they must check before they check it.
+ *
+ * RAM is one shared file.  Its first part is at guest address 0; what does not fit below
+ * GUEST_MEM_HOLE is at 4 GiB, so that devices have 32-bit addresses. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#define GUEST_MEM_HOLE UINT64_C(0xc0000000) /* 3 GiB: PCI windows, ECAM, APICs up to 4 GiB */
+#define GUEST_MEM_HIGH UINT64_C(0x100000000)
+
+struct guest_mem;
+
+/* size: bytes, whole pages.  Maps take_fd (a memfd, which is grown to the size). */
+MUST_CHECK int guest_mem_map(int take_fd, uint64_t size, struct guest_mem **ret_mem,
+	struct err *err);
+void guest_mem_free(struct guest_mem *mem); /* NULL is fine */
+DEFINE_AUTO(guest_mem)
+
+/* The host bytes of guest range [gpa, gpa + len), or NULL if it is not all RAM in one part. */
+MUST_CHECK void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
+/* Copies; -EFAULT when the range is not RAM. */
+MUST_CHECK int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len);
+MUST_CHECK int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes,
+	uint64_t len);
+/* Bytes below the hole, and at 4 GiB. */
+uint64_t guest_mem_low(const struct guest_mem *mem);
+uint64_t guest_mem_high(const struct guest_mem *mem);
+/* Gives the pages of a range back to the host (balloon, free-page reporting). */
+MUST_CHECK int guest_mem_discard(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
