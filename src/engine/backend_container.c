@@ -25,8 +25,9 @@
 #include "storage/storage.h"
 #include "wire/monitor_msg.h"
 
-#define INIT_DEADLINE_MS 30000 /* from clone to exec, on a machine that is busy */
-#define END_DEADLINE_MS 10000  /* from SIGKILL to the end of the last process */
+#define DOCUMENT_FILE "config.json" /* RUN/ID/: the OCI document, for exec */
+#define INIT_DEADLINE_MS 30000      /* from clone to exec, on a machine that is busy */
+#define END_DEADLINE_MS 10000       /* from SIGKILL to the end of the last process */
 
 /* Everything S and I need, made by P before the fork. */
 struct creation {
@@ -35,7 +36,7 @@ struct creation {
 	struct cgroup *cgroup;
 	int *mounts;
 	size_t mounts_len;
-	char *root_dir, *lower_dir, *cache_dir;
+	char *cache_dir;
 	struct monitor_link link;
 	int go[2], report[2], stage[2];
 };
@@ -64,8 +65,6 @@ static void creation_done(struct creation *creation)
 			(void)close(creation->mounts[i]);
 	}
 	free(creation->mounts);
-	free(creation->root_dir);
-	free(creation->lower_dir);
 	free(creation->cache_dir);
 	monitor_link_done(&creation->link);
 	close_pair(creation->go);
@@ -87,7 +86,7 @@ static int mount_root(void *context, int *ret_mount_fd, struct err *err)
 {
 	struct creation *creation = context;
 	struct launch *launch = creation->launch;
-	return storage_overlay_open(TAKE_FD(launch->image_mount_fd), creation->lower_dir,
+	return storage_overlay_open(TAKE_FD(launch->image_mount_fd), launch->dirs.run_path,
 		launch->dirs.data_path, launch->spec->auto_remove, ret_mount_fd, err);
 }
 
@@ -128,15 +127,11 @@ static int prepare(struct creation *creation, struct err *err)
 	if (r != 0)
 		return r;
 	AUTO_FREE char *text = json_text(document, false);
-	r = file_write_at(launch->dirs.data_fd, "config.json", 0600, view_of(text), err);
+	r = file_write_at(launch->dirs.run_fd, DOCUMENT_FILE, 0600, view_of(text), err);
 	if (r != 0)
 		return r;
-	creation->root_dir = text_format("%s/root", launch->dirs.run_path);
-	creation->lower_dir = text_format("%s/lower", launch->dirs.run_path);
 	creation->cache_dir = engine_path(launch->engine, "cache");
-	int run_fd = launch->dirs.run_fd;
-	if (path_make_dir(run_fd, "root", 0700) < 0 || path_make_dir(run_fd, "lower", 0700) < 0 ||
-		pipe2(creation->go, O_CLOEXEC) < 0 || pipe2(creation->report, O_CLOEXEC) < 0 ||
+	if (pipe2(creation->go, O_CLOEXEC) < 0 || pipe2(creation->report, O_CLOEXEC) < 0 ||
 		pipe2(creation->stage, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "prepare the start of the workload");
 	return monitor_link_open(launch, &creation->link, err);
@@ -157,7 +152,8 @@ static _Noreturn void stage(struct creation *creation)
 		.cgroup = creation->cgroup,
 		.mount_root = mount_root,
 		.context = creation,
-		.root_dir = creation->root_dir,
+		/* Any directory serves as the place of a mount that only the init sees. */
+		.root_dir = launch->dirs.run_path,
 		.cache_dir = creation->cache_dir,
 		.user = launch->spec->user,
 		.stdio = { creation->link.workload[0], creation->link.workload[1],
@@ -240,10 +236,10 @@ static int send_signal(const struct live *live, int signal_number, struct err *e
 static int exec_document(struct engine *engine, const struct backend_exec *exec,
 	struct container_spec **ret_spec, struct err *err)
 {
-	AUTO_FREE char *path = engine_path(engine, "workloads/%s/config.json", exec->id);
+	AUTO_FREE char *path = text_format("%s/" DOCUMENT_FILE, exec->id);
 	AUTO_DONE(text) bytes = { 0 };
 	AUTO_JSON document = NULL;
-	int r = file_read_at(AT_FDCWD, path, LIMIT_JSON_BYTES, &bytes, err);
+	int r = file_read_at(engine->run_fd, path, LIMIT_JSON_BYTES, &bytes, err);
 	if (r == 0)
 		r = json_parse(view_of_text(&bytes), path, &document, err);
 	if (r != 0)
