@@ -57,6 +57,10 @@ struct net_port {
 };
 MUST_CHECK int net_port_connect(const struct net_bridge *bridge, struct net_port *port,
 	int netns_fd, struct err *err);
+/* The same place for a virtual machine: a tap device with virtio-net headers on the bridge, up.  It
+ * lives as long as the descriptor, which is non-blocking. */
+MUST_CHECK int net_tap_open(const struct net_bridge *bridge, struct net_port *port, int *ret_fd,
+	struct err *err);
 MUST_CHECK int net_port_remove(const char *host_name, struct err *err); /* 0 if it is gone */
 
 /* The resolv.conf a workload gets: the host's (or systemd-resolved's own) search, domain and

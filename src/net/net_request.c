@@ -69,13 +69,18 @@ struct nl_msg *net_request_veth(const struct net_link *link, const struct net_li
 	return link_message(object, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-struct nl_msg *net_request_up(const char *name)
+struct nl_msg *net_request_attach(const char *name, unsigned master)
 {
 	AUTO_LINK object = rtnl_link_alloc();
 	if (object == NULL)
 		return NULL;
-	link_fill(object, &(struct net_link){ .name = name, .netns_fd = -1, .is_up = true });
+	link_fill(object, &(struct net_link){ name, NULL, master, -1, true });
 	return link_message(object, 0);
+}
+
+struct nl_msg *net_request_up(const char *name)
+{
+	return net_request_attach(name, 0);
 }
 
 struct nl_msg *net_request_delete(const char *name)

@@ -19,6 +19,8 @@ struct net_link {
 struct nl_msg *net_request_bridge(const struct net_link *link);
 struct nl_msg *net_request_veth(const struct net_link *link, const struct net_link *peer);
 struct nl_msg *net_request_up(const char *name);
+/* An existing link comes up on the bridge of that interface index. */
+struct nl_msg *net_request_attach(const char *name, unsigned master);
 struct nl_msg *net_request_delete(const char *name);
 
 /* type: RTM_NEWADDR, RTM_DELADDR */
