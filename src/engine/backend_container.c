@@ -1,33 +1,22 @@
-/* backend_container - the container wall.
- *
- * Three processes: this command P forks S, S clones the workload's init I in its namespaces and
- * then becomes the monitor by exec, so that the init is the monitor's own child and needs no other
- * parent. I sets itself up while P connects the network and writes the record; then P says go. */
+/* backend_container - the container wall: the init is a clone in namespaces of its own (birth.h).
+ */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "base/fd.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "base/spawn.h"
 #include "container/container.h"
 #include "engine/backend.h"
+#include "engine/birth.h"
 #include "engine/document.h"
-#include "engine/monitor_link.h"
+#include "engine/workload_cgroup.h"
 #include "storage/storage.h"
-#include "wire/monitor_msg.h"
 
 #define DOCUMENT_FILE "config.json" /* RUN/ID/: the OCI document, for exec */
-#define INIT_DEADLINE_MS 30000      /* from clone to exec, on a machine that is busy */
-#define END_DEADLINE_MS 10000       /* from SIGKILL to the end of the last process */
+#define READY_DEADLINE_MS 30000     /* from clone to ready, on a machine that is busy */
 
 /* Everything S and I need, made by P before the fork. */
 struct creation {
@@ -37,24 +26,8 @@ struct creation {
 	int *mounts;
 	size_t mounts_len;
 	char *cache_dir;
-	struct monitor_link link;
-	int go[2], report[2], stage[2];
+	struct birth birth;
 };
-
-/* What S tells P: the init's pid, or why there is none. */
-struct stage_message {
-	pid_t pid;
-	struct err err;
-};
-
-static void close_pair(int pair[2])
-{
-	for (int i = 0; i < 2; i++) {
-		if (pair[i] >= 0)
-			(void)close(pair[i]);
-		pair[i] = -1;
-	}
-}
 
 static void creation_done(struct creation *creation)
 {
@@ -66,10 +39,7 @@ static void creation_done(struct creation *creation)
 	}
 	free(creation->mounts);
 	free(creation->cache_dir);
-	monitor_link_done(&creation->link);
-	close_pair(creation->go);
-	close_pair(creation->report);
-	close_pair(creation->stage);
+	birth_done(&creation->birth);
 }
 
 static bool probe(struct engine *engine, struct text *why_not)
@@ -123,7 +93,7 @@ static int prepare(struct creation *creation, struct err *err)
 	if (r == 0)
 		r = make_cgroup(creation, err);
 	if (r == 0)
-		r = cgroup_oom_events_open(creation->cgroup, &creation->link.oom_events, err);
+		r = cgroup_oom_events_open(creation->cgroup, &creation->birth.link.oom_events, err);
 	if (r != 0)
 		return r;
 	AUTO_FREE char *text = json_text(document, false);
@@ -131,22 +101,14 @@ static int prepare(struct creation *creation, struct err *err)
 	if (r != 0)
 		return r;
 	creation->cache_dir = engine_path(launch->engine, "cache");
-	if (pipe2(creation->go, O_CLOEXEC) < 0 || pipe2(creation->report, O_CLOEXEC) < 0 ||
-		pipe2(creation->stage, O_CLOEXEC) < 0)
-		return err_sys(err, errno, "prepare the start of the workload");
-	return monitor_link_open(launch, &creation->link, err);
+	return birth_prepare(launch, &creation->birth, err);
 }
 
-/* S: the process that clones the init and becomes its monitor. */
-static _Noreturn void stage(struct creation *creation)
+static int make_init(void *context, pid_t *ret_pid, int *ret_pidfd, struct err *err)
 {
+	struct creation *creation = context;
 	struct launch *launch = creation->launch;
-	struct stage_message message = { .pid = -1 };
-	int init_pidfd = -1;
-	/* Only P may hold the end that lets the init go, else its death would not end the init. */
-	(void)close(TAKE_FD(creation->go[1]));
-	(void)close(TAKE_FD(creation->report[0]));
-	(void)setsid();
+	const struct monitor_link *link = &creation->birth.link;
 	const struct container_create create = {
 		.spec = creation->spec,
 		.cgroup = creation->cgroup,
@@ -156,73 +118,31 @@ static _Noreturn void stage(struct creation *creation)
 		.root_dir = launch->dirs.run_path,
 		.cache_dir = creation->cache_dir,
 		.user = launch->spec->user,
-		.stdio = { creation->link.workload[0], creation->link.workload[1],
-			creation->link.workload[2] },
-		.console_socket = creation->link.console[1],
-		.go_fd = creation->go[0],
-		.report_fd = creation->report[1],
+		.stdio = { link->workload[0], link->workload[1], link->workload[2] },
+		.console_socket = link->console[1],
+		.go_fd = creation->birth.go[0],
+		.report_fd = creation->birth.report[1],
 		.ready_mounts = creation->mounts,
 	};
-	int r = container_create(&create, &message.pid, &init_pidfd, &message.err);
-	(void)!fd_write_all(creation->stage[1], &message, sizeof(message));
-	if (r == 0)
-		monitor_link_exec(launch, &creation->link, message.pid, init_pidfd);
-	_exit(125);
+	return container_create(&create, ret_pid, ret_pidfd, err);
 }
-
-static int fork_stage(struct creation *creation, struct err *err)
-{
-	struct launch *launch = creation->launch;
-	launch->monitor_pid = spawn_fork(0, NULL);
-	if (launch->monitor_pid < 0)
-		return err_sys(err, -launch->monitor_pid, "fork the monitor");
-	if (launch->monitor_pid == 0)
-		stage(creation);
-
-	(void)close(TAKE_FD(creation->stage[1]));
-	(void)close(TAKE_FD(creation->report[1]));
-	struct stage_message message;
-	if (fd_read_exact(creation->stage[0], &message, sizeof(message)) < 0)
-		return err_set(err, ERR_SYSTEM, "the monitor ended while it was starting");
-	if (message.pid < 0)
-		return err_copy(err, &message.err);
-	int r = proc_identify(message.pid, &launch->init);
-	if (r == 0)
-		r = proc_open(&launch->init, &launch->init_pidfd);
-	if (r < 0)
-		return err_sys(err, -r, "find the workload's init");
-	launch->client_fd = TAKE_FD(creation->link.client[0]);
-	launch->go_fd = TAKE_FD(creation->go[1]);
-	launch->report_fd = TAKE_FD(creation->report[0]);
-	return live_write_init(launch->dirs.run_fd, &launch->init, err);
-}
-
-static int destroy(struct engine *engine, const char *id, struct err *err);
 
 static int create(struct launch *launch, struct err *err)
 {
-	struct creation creation = { .launch = launch,
-		.go = { -1, -1 },
-		.report = { -1, -1 },
-		.stage = { -1, -1 } };
-	monitor_link_init(&creation.link);
+	struct creation creation = { .launch = launch };
+	birth_init(&creation.birth);
 	int r = prepare(&creation, err);
 	if (r == 0)
-		r = fork_stage(&creation, err);
+		r = birth_fork(launch, &creation.birth, make_init, &creation, err);
 	creation_done(&creation);
 	if (r < 0)
-		(void)!destroy(launch->engine, launch->id, NULL);
+		(void)!workload_cgroup_destroy(launch->engine, launch->id, NULL);
 	return r;
 }
 
 static int start(struct launch *launch, struct err *err)
 {
-	int r = container_report_wait(launch->report_fd, CONTAINER_READY, INIT_DEADLINE_MS, err);
-	if (r != 0)
-		return r;
-	if (write(launch->go_fd, "", 1) != 1)
-		return err_sys(err, errno, "let the workload go");
-	return container_report_wait(launch->report_fd, CONTAINER_STARTED, INIT_DEADLINE_MS, err);
+	return birth_go(launch, READY_DEADLINE_MS, err);
 }
 
 static int send_signal(const struct live *live, int signal_number, struct err *err)
@@ -290,42 +210,6 @@ static int exec_process(struct engine *engine, const struct backend_exec *exec, 
 	return container_exec(&request, ret_pid, ret_pidfd, err);
 }
 
-static int stats(struct engine *engine, const char *id, struct backend_stats *ret_stats)
-{
-	(void)engine;
-	AUTO(cgroup) cgroup = NULL;
-	AUTO_FREE char *path = document_cgroup_path(id);
-	struct cgroup_stats all;
-	int r = cgroup_open(path, &cgroup, NULL);
-	if (r == 0)
-		r = cgroup_stats_read(cgroup, &all);
-	if (r != 0)
-		return r;
-	*ret_stats = (struct backend_stats){
-		.memory_bytes = all.memory_bytes,
-		.memory_peak_bytes = all.memory_peak_bytes,
-		.cpu_ns = all.cpu_ns,
-		.pids = all.pids,
-		.oom_killed = all.oom_kills > 0,
-	};
-	return 0;
-}
-
-static int destroy(struct engine *engine, const char *id, struct err *err)
-{
-	(void)engine;
-	AUTO_FREE char *path = document_cgroup_path(id);
-	/* Mostly all its processes have ended: then this is all. */
-	if (cgroup_remove(path, 0, NULL) == 0)
-		return 0;
-	AUTO(cgroup) cgroup = NULL;
-	int r = cgroup_open(path, &cgroup, err);
-	if (r == 0)
-		r = cgroup_kill(cgroup, END_DEADLINE_MS, err);
-	/* -ENOENT: some of the groups have gone already, with what was in them. */
-	return r < 0 && r != -ENOENT ? r : cgroup_remove(path, END_DEADLINE_MS, err);
-}
-
 const struct backend backend_container = {
 	.name = "container",
 	.probe = probe,
@@ -333,6 +217,6 @@ const struct backend backend_container = {
 	.start = start,
 	.signal = send_signal,
 	.exec = exec_process,
-	.stats = stats,
-	.destroy = destroy,
+	.stats = workload_cgroup_stats,
+	.destroy = workload_cgroup_destroy,
 };
