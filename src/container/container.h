@@ -61,6 +61,9 @@ DEFINE_AUTO(cgroup)
 /* The calling single-threaded process joins.  v1: "0" into each `tasks` file, which unlike
  * cgroup.procs waits for no RCU grace period (0.15 ms against 11; docs/decisions). */
 MUST_CHECK int cgroup_join_self(const struct cgroup *cgroup, struct err *err);
+/* fork(2) into the group: on v2 the child is born in it, on v1 it has to join (cgroup_join_self).
+ * 0 in the child, which is not dumpable. */
+MUST_CHECK pid_t cgroup_fork(const struct cgroup *cgroup, int *ret_pidfd, struct err *err);
 /* The v2 directory for CLONE_INTO_CGROUP, or -1 on v1; borrowed. */
 int cgroup_v2_fd(const struct cgroup *cgroup);
 MUST_CHECK int cgroup_stats_read(const struct cgroup *cgroup, struct cgroup_stats *ret_stats);

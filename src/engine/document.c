@@ -113,16 +113,23 @@ static void share_network(json *linux_part)
 	json_set(linux_part, "sysctl", kept);
 }
 
-json *document_build(const struct launch *launch)
+/* What is the same behind every wall. */
+static json *common_document(const struct workload_spec *spec)
 {
-	const struct workload_spec *spec = launch->spec;
-	AUTO_JSON document = container_spec_defaults();
+	json *document = container_spec_defaults();
 	json *process = json_get_object(document, "process");
 	json_set_strv(process, "args", &spec->args);
 	json_set_strv(process, "env", &spec->env);
 	json_set_string(process, "cwd", spec->workdir);
 	json_set_bool(process, "terminal", spec->tty);
 	json_set_string(document, "hostname", spec->hostname);
+	return document;
+}
+
+json *document_build(const struct launch *launch)
+{
+	const struct workload_spec *spec = launch->spec;
+	AUTO_JSON document = common_document(spec);
 	json *mounts = json_get_array(document, "mounts");
 	add_own_files(launch, mounts);
 	add_volumes(spec, mounts);
@@ -138,4 +145,22 @@ json *document_build(const struct launch *launch)
 	if (spec->network == NETWORK_HOST)
 		share_network(linux_part);
 	return TAKE(document);
+}
+
+json *document_build_guest(const struct launch *launch)
+{
+	const struct workload_spec *spec = launch->spec;
+	json *document = common_document(spec);
+	add_volumes(spec, json_get_array(document, "mounts"));
+	json *linux_part = json_get_object(document, "linux");
+	json_set_string(linux_part, "cgroupsPath", "/workload");
+	/* The machine's own network is the workload's. */
+	drop_namespace(linux_part, "network");
+	json *resources = json_get_object(linux_part, "resources");
+	if (resources != NULL && spec->pids_limit > 0) {
+		json *pids = json_new_object();
+		json_set_int(pids, "limit", spec->pids_limit);
+		json_set(resources, "pids", pids);
+	}
+	return document;
 }

@@ -26,6 +26,7 @@ struct launch {
 
 	struct net_bridge bridge;
 	struct in_addr address; /* 0: none */
+	bool is_connected;      /* by create already: a machine is made with its interface */
 
 	bool wants_client; /* the caller attaches at once */
 	int client_fd;     /* owned; its end of the monitor's first client socket */

@@ -132,7 +132,7 @@ void launch_network_undo(void *context)
 int launch_connect(void *context, struct err *err)
 {
 	struct launch *launch = context;
-	if (launch->address.s_addr == 0)
+	if (launch->address.s_addr == 0 || launch->is_connected)
 		return 0;
 	AUTO_CLOSE int netns = proc_open_file(launch->init.pid, "ns/net", O_RDONLY);
 	if (netns < 0)

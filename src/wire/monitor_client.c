@@ -3,52 +3,21 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+
+#include "base/unix_socket.h"
 
 static_assert(offsetof(struct monitor_msg, data) == MONITOR_MSG_HEADER, "a layout on a wire");
 
-#define BACKLOG 64 /* connections that wait; a monitor accepts at once */
-
-static int socket_at(int run_dir, struct sockaddr_un *ret_address, struct err *err)
-{
-	*ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	(void)snprintf(ret_address->sun_path, sizeof(ret_address->sun_path),
-		"/proc/self/fd/%d/" MONITOR_SOCKET, run_dir);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	return fd < 0 ? err_sys(err, errno, "make a socket for the monitor") : fd;
-}
-
 int monitor_socket_listen(int run_dir, int *ret_socket, struct err *err)
 {
-	struct sockaddr_un address;
-	AUTO_CLOSE int fd = socket_at(run_dir, &address, err);
-
-	if (fd < 0)
-		return fd;
 	/* A killed monitor leaves its socket behind; the caller holds the lock. */
-	if (unlinkat(run_dir, MONITOR_SOCKET, 0) < 0 && errno != ENOENT)
-		return err_sys(err, errno, "remove the old %s", MONITOR_SOCKET);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return err_sys(err, errno, "bind %s", MONITOR_SOCKET);
-	if (listen(fd, BACKLOG) < 0)
-		return err_sys(err, errno, "listen at %s", MONITOR_SOCKET);
-	*ret_socket = TAKE_FD(fd);
-	return 0;
+	return unix_socket_listen(run_dir, MONITOR_SOCKET, SOCK_SEQPACKET, ret_socket, err);
 }
 
 int monitor_socket_connect(int run_dir, int *ret_socket, struct err *err)
 {
-	struct sockaddr_un address;
-	AUTO_CLOSE int fd = socket_at(run_dir, &address, err);
-
-	if (fd < 0)
-		return fd;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return err_sys(err, errno, "connect to the workload's monitor");
-	*ret_socket = TAKE_FD(fd);
-	return 0;
+	return unix_socket_connect(run_dir, MONITOR_SOCKET, SOCK_SEQPACKET, ret_socket, err);
 }
 
 int monitor_send(int socket, enum monitor_msg_type type, uint32_t value, const void *data,
