@@ -30,7 +30,7 @@
 #define SOCKET_NAME "vm.sock"
 #define EXEC_TIMEOUT_MS 60000
 #define CONNECT_ANSWER "OK\n"
-#define INPUT_MAX 16384
+#define INPUT_MAX 8192
 
 /* The child's view of one call. */
 struct call {
