@@ -17,7 +17,7 @@
 #include "base/report.h"
 #include "base/spawn.h"
 #include "container/container.h"
-#include "cpu/cpu.h"
+#include "engine/accel_choice.h"
 #include "engine/backend.h"
 #include "engine/birth.h"
 #include "engine/document.h"
@@ -62,14 +62,13 @@ static void creation_done(struct creation *creation)
 
 static bool probe(struct engine *engine, struct text *why_not)
 {
-	(void)engine;
 	if (geteuid() != 0) {
 		text_puts(why_not, "needs root");
 		return false;
 	}
 	const struct cpu_accel *accel;
 	struct err err = { 0 };
-	if (cpu_accel_find("auto", &accel, &err) == 0)
+	if (accel_choose(engine, "auto", &accel, &err) == 0)
 		return true;
 	text_puts(why_not, err.message);
 	return false;
@@ -87,7 +86,7 @@ static int add_fd(struct creation *creation, json *object, const char *key, int 
 static int add_accel(struct creation *creation, struct err *err)
 {
 	int fd = -1;
-	int r = cpu_accel_find("auto", &creation->accel, err);
+	int r = accel_choose(creation->launch->engine, "auto", &creation->accel, err);
 	if (r == 0)
 		r = cpu_accel_open(creation->accel, &fd, err);
 	if (r < 0)

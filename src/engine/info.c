@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include "container/container.h"
+#include "engine/accel_choice.h"
 #include "engine/backend.h"
 #include "engine/network.h"
 #include "engine/store.h"
@@ -61,6 +62,7 @@ json *engine_info(struct engine *engine)
 	json_set_string(info, "Driver", "erofs");
 	json_set_string(info, "CgroupVersion", cgroup_version());
 	json_set(info, "Walls", walls(engine));
+	json_set(info, "Accelerators", accel_describe(engine));
 	AUTO_DONE(strv) features = { 0 };
 	if (container_probe(&features, &err) == 0)
 		json_set_strv(info, "SecurityOptions", &features);
