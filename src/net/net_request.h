@@ -19,6 +19,8 @@ struct net_link {
 struct nl_msg *net_request_bridge(const struct net_link *link);
 struct nl_msg *net_request_veth(const struct net_link *link, const struct net_link *peer);
 struct nl_msg *net_request_up(const char *name);
+/* The interface of this index gets the name and the namespace. */
+struct nl_msg *net_request_move(unsigned index, const char *name, int netns_fd);
 struct nl_msg *net_request_delete(const char *name);
 
 /* type: RTM_NEWADDR, RTM_DELADDR */
