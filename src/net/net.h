@@ -63,6 +63,17 @@ MUST_CHECK int net_tap_open(const struct net_bridge *bridge, struct net_port *po
 	struct err *err);
 MUST_CHECK int net_port_remove(const char *host_name, struct err *err); /* 0 if it is gone */
 
+/* The card that a virtual machine was given: known by its MAC, it moves from the caller's network
+ * namespace to netns_fd as "eth0" with the address, up, default route by the gateway. */
+struct net_card {
+	uint8_t mac[6];
+	struct in_addr address, gateway;
+	unsigned prefix_len;
+};
+MUST_CHECK int net_card_connect(const struct net_card *card, int netns_fd, struct err *err);
+/* "02:42:ac:1e:00:02"; -EINVAL. */
+MUST_CHECK int net_mac_parse(const char *text, uint8_t ret_mac[6]);
+
 /* The resolv.conf a workload gets: the host's (or systemd-resolved's own) search, domain and
  * options lines, and its name servers without loopback and IPv6 ones, which a workload cannot
  * reach.  With no server left no public one is made up: the text then begins with

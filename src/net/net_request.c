@@ -83,6 +83,16 @@ struct nl_msg *net_request_up(const char *name)
 	return net_request_attach(name, 0);
 }
 
+struct nl_msg *net_request_move(unsigned index, const char *name, int netns_fd)
+{
+	AUTO_LINK object = rtnl_link_alloc();
+	if (object == NULL)
+		return NULL;
+	rtnl_link_set_ifindex(object, (int)index);
+	link_fill(object, &(struct net_link){ .name = name, .netns_fd = netns_fd });
+	return link_message(object, 0);
+}
+
 struct nl_msg *net_request_delete(const char *name)
 {
 	AUTO_LINK object = rtnl_link_alloc();

@@ -21,6 +21,8 @@ struct nl_msg *net_request_veth(const struct net_link *link, const struct net_li
 struct nl_msg *net_request_up(const char *name);
 /* An existing link comes up on the bridge of that interface index. */
 struct nl_msg *net_request_attach(const char *name, unsigned master);
+/* The interface of this index gets the name and the namespace. */
+struct nl_msg *net_request_move(unsigned index, const char *name, int netns_fd);
 struct nl_msg *net_request_delete(const char *name);
 
 /* type: RTM_NEWADDR, RTM_DELADDR */
