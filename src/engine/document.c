@@ -153,9 +153,6 @@ json *document_build_guest(const struct launch *launch)
 	json *document = common_document(spec);
 	add_volumes(spec, json_get_array(document, "mounts"));
 	json *linux_part = json_get_object(document, "linux");
-	json_set_string(linux_part, "cgroupsPath", "/workload");
-	/* The machine's own network is the workload's. */
-	drop_namespace(linux_part, "network");
 	json *resources = json_get_object(linux_part, "resources");
 	if (resources != NULL && spec->pids_limit > 0) {
 		json *pids = json_new_object();
