@@ -159,8 +159,6 @@ static int add_streams(struct creation *creation, json *vsock, struct err *err)
 		int r = host_pty_open(link->console[1], &creation->terminal, err);
 		if (r == 0)
 			r = add_port(creation, ports, GUEST_PORT_STDOUT, creation->terminal, err);
-		if (r == 0)
-			json_set_int(creation->config, "tty_fd", creation->terminal);
 		return r;
 	}
 	int r = add_port(creation, ports, GUEST_PORT_STDOUT, link->workload[1], err);
@@ -171,7 +169,19 @@ static int add_streams(struct creation *creation, json *vsock, struct err *err)
 	return r;
 }
 
-static int add_vsock(struct creation *creation, json *devices, struct err *err)
+/* What the machine says to moat-guest, and to us (vm/guest_link.h). */
+static json *control_part(const struct creation *creation, const struct text *start)
+{
+	json *control = json_new_object();
+	json_set_string(control, "start", text_string(start));
+	json_set_int(control, "report_fd", creation->birth.report[1]);
+	json_set_int(control, "go_fd", creation->birth.go[0]);
+	json_set_int(control, "tty_fd", creation->terminal);
+	return control;
+}
+
+static int add_vsock(struct creation *creation, json *devices, const struct text *start,
+	struct err *err)
 {
 	json *device = json_new_object();
 	json_set_string(device, "type", "vsock");
@@ -180,7 +190,11 @@ static int add_vsock(struct creation *creation, json *devices, struct err *err)
 	int r = guest_call_listen(creation->launch->dirs.run_fd, &listener, err);
 	if (r == 0)
 		r = add_fd(creation, device, "listener", listener, err);
-	return r < 0 ? r : add_streams(creation, device, err);
+	if (r == 0)
+		r = add_streams(creation, device, err);
+	if (r == 0)
+		json_set(device, "control", control_part(creation, start));
+	return r;
 }
 
 static void add_plain(json *devices, const char *type)
@@ -202,14 +216,13 @@ static int add_devices(struct creation *creation, struct err *err)
 	if (r == 0 && has_network)
 		r = add_network(creation, devices, mac, err);
 	if (r == 0)
-		r = add_vsock(creation, devices, err);
-	if (r == 0)
 		r = machine_start_text(launch, has_network ? mac : NULL, &start, err);
+	if (r == 0)
+		r = add_vsock(creation, devices, &start, err);
 	if (r < 0)
 		return r;
 	add_plain(devices, "rng");
 	add_plain(devices, "balloon");
-	json_set_string(creation->config, "start", text_string(&start));
 	return 0;
 }
 
@@ -342,11 +355,8 @@ static int create(struct launch *launch, struct err *err)
 	machine_fds_init(&creation.inherited);
 	birth_init(&creation.birth);
 	int r = prepare(&creation, err);
-	if (r == 0) {
-		json_set_int(creation.config, "go_fd", creation.birth.go[0]);
-		json_set_int(creation.config, "report_fd", creation.birth.report[1]);
+	if (r == 0)
 		r = birth_fork(launch, &creation.birth, make_init, &creation, err);
-	}
 	creation_done(&creation);
 	if (r < 0)
 		(void)!workload_cgroup_destroy(launch->engine, launch->id, NULL);
