@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "engine/running.h"
 
 void dirs_done(struct dirs *dirs)
 {
@@ -113,6 +114,7 @@ int dirs_remove(const struct engine *engine, const char *id, bool is_gone, struc
 		if (r < 0)
 			return r;
 	}
+	running_withdraw(engine, id);
 	return path_remove_tree(engine->run_fd, id, err);
 }
 

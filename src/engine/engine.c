@@ -14,7 +14,7 @@
 
 static const char *const root_dirs[] = { "blobs", "blobs/sha256", "cache", "images",
 	"images/sha256", "layers", "layers/sha256", "unfinished", "workloads" };
-static const char *const run_dirs[] = { "addresses", "images" };
+static const char *const run_dirs[] = { "addresses", "images", "names" };
 
 static int open_dir(const char *path, const char *what, const char *const *subdirs, size_t len,
 	int *ret_fd, bool *ret_is_new, struct err *err)

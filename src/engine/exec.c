@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/spawn.h"
 #include "engine/backend.h"
+#include "engine/running.h"
 #include "engine/session.h"
 
 void engine_exec_done(struct engine_exec *exec)
@@ -195,7 +196,9 @@ int engine_exec(struct engine *engine, const char *name, const struct engine_exe
 	const struct engine_stdio *stdio, int *ret_status, struct err *err)
 {
 	AUTO_DONE(workload) workload = { 0 };
-	int r = engine_find(engine, name, &workload, err);
+	int r = running_find(engine, name, &workload);
+	if (r == -ENOENT)
+		r = engine_find(engine, name, &workload, err);
 	if (r < 0)
 		return r;
 	struct live live = { .init.pid = workload.pid };

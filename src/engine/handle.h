@@ -13,7 +13,8 @@
  *        cache/                     compiled seccomp filters
  * RUN/   ID/                        what lives of a workload; its first trace and its last
  *        mnt, images/               image mounts (storage.h)
- *        addresses/                 addresses in use (net.h) */
+ *        addresses/                 addresses in use (net.h)
+ *        names/                     names of running workloads (running.h) */
 struct engine {
 	char *root, *run;    /* owned; absolute */
 	int root_fd, run_fd; /* owned */

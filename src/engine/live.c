@@ -60,6 +60,12 @@ static int read_init(int run_fd, struct live *live, struct err *err)
 	return 0;
 }
 
+int live_read_init(int run_fd, struct live *live)
+{
+	int r = read_init(run_fd, live, NULL);
+	return r < 0 ? r : live->has_init ? 0 : -ENOENT;
+}
+
 /* "STATUS OOM WALL_NS\n"; STATUS is a wait status or "unknown".  A monitor whose data directory is
  * full writes it to the run directory. */
 static int read_exit(int run_fd, int data_fd, struct live *live, bool *ret_is_there,

@@ -21,6 +21,9 @@ MUST_CHECK int live_read(int run_fd, int data_fd, struct live *ret_live, struct 
 /* Whether a monitor answers for the workload (it holds the lock in its run directory). */
 bool live_monitor_lives(int run_fd);
 
+/* Only the init's part of it: -ENOENT where none is recorded. */
+MUST_CHECK int live_read_init(int run_fd, struct live *live);
+
 /* Records the init's identity; the file's time is when the workload started. */
 MUST_CHECK int live_write_init(int run_fd, const struct proc_id *init, struct err *err);
 /* Records an end that no monitor could: wait_status -1 means unknown. */

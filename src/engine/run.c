@@ -16,6 +16,7 @@
 #include "engine/backend.h"
 #include "engine/clean.h"
 #include "engine/launch.h"
+#include "engine/running.h"
 #include "engine/session.h"
 #include "engine/spec.h"
 #include "wire/monitor_client.h"
@@ -122,7 +123,9 @@ void launch_record_undo(void *context)
 int launch_start(void *context, struct err *err)
 {
 	struct launch *launch = context;
-	int r = launch->backend->start(launch, err);
+	int r = running_publish(launch->engine, launch->id, launch->spec, err);
+	if (r == 0)
+		r = launch->backend->start(launch, err);
 	if (r != 0)
 		return r;
 	launch->is_started = true;
