@@ -19,7 +19,7 @@ struct pci_function;
 #define PCI_MMIO32_BASE UINT64_C(0xc0000000)
 #define PCI_MMIO32_SIZE UINT64_C(0x20000000)
 #define PCI_ECAM_BASE UINT64_C(0xe0000000)
-#define PCI_ECAM_SIZE UINT64_C(0x00100000)     /* one bus */
+#define PCI_ECAM_SIZE UINT64_C(0x00100000) /* one bus */
 #define PCI_MMIO64_SIZE UINT64_C(0x1000000000) /* at the top of RAM and windows, see machine.c */
 
 struct pci_bar_ops {
@@ -37,8 +37,7 @@ struct pci_identity {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint32_t class_revision;
 };
-/* A new function at the next free slot (1 .. 31); ERR_LIMIT when all are taken.  Owned by the bus.
- */
+/* A new function at the next free slot (1 .. 31); ERR_LIMIT when all are taken.  Owned by the bus. */
 MUST_CHECK int pci_function_new(struct pci_bus *bus, const struct pci_identity *identity,
 	struct pci_function **ret_function, struct err *err);
 /* A 32-bit memory BAR of a power-of-two size of at least 4096 bytes. */
