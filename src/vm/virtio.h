@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
+#include "base/err.h"
 #include "base/json.h"
 #include "base/loop.h"
 #include "vm/virtq.h"
@@ -39,6 +41,17 @@ struct virtio_ops {
 	void (*free)(void *device);
 };
 
+/* ---- for the machine ---- */
+
+struct machine;
+
+/* Puts a device on the machine's bus, in the device thread before the guest runs.  take_device is
+ * the transport's from here on (ops->free), also on failure. */
+MUST_CHECK int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take_device,
+	struct virtio **ret_virtio, struct err *err);
+void virtio_free(struct virtio *virtio); /* NULL is fine; before its bus, after the vCPUs */
+DEFINE_AUTO(virtio)
+
 /* ---- for devices ---- */
 
 struct virtq *virtio_queue(struct virtio *virtio, unsigned queue);
@@ -46,6 +59,9 @@ const struct guest_mem *virtio_mem(const struct virtio *virtio);
 struct loop *virtio_loop(const struct virtio *virtio);
 /* Interrupts the driver if it wants it: call once after a batch of virtq_done(). */
 void virtio_interrupt(struct virtio *virtio, unsigned queue);
+/* Calls notify once more after the other devices had their turn: for a device that has handled its
+ * share of a queue that does not end. */
+void virtio_again(struct virtio *virtio, unsigned queue);
 /* The device's configuration has changed. */
 void virtio_config_changed(struct virtio *virtio);
 /* The driver broke a rule: DEVICE_NEEDS_RESET, and no queue is looked at until it is reset. */
