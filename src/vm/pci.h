@@ -18,7 +18,7 @@ struct pci_function;
 #define PCI_MMIO32_BASE UINT64_C(0xc0000000)
 #define PCI_MMIO32_SIZE UINT64_C(0x20000000)
 #define PCI_ECAM_BASE UINT64_C(0xe0000000)
-#define PCI_ECAM_SIZE UINT64_C(0x00100000) /* one bus */
+#define PCI_ECAM_SIZE UINT64_C(0x00100000)     /* one bus */
 #define PCI_MMIO64_SIZE UINT64_C(0x1000000000) /* at the top of RAM and windows, see machine.c */
 
 struct pci_bar_ops {
