@@ -189,7 +189,7 @@ static int add_vsock(struct creation *creation, json *devices, const struct text
 	int listener;
 	int r = guest_call_listen(creation->launch->dirs.run_fd, &listener, err);
 	if (r == 0)
-		r = add_fd(creation, device, "listener", listener, err);
+		r = add_fd(creation, device, "listener_fd", listener, err);
 	if (r == 0)
 		r = add_streams(creation, device, err);
 	if (r == 0)

@@ -259,8 +259,8 @@ int virtio_console_create(json *config, struct machine *machine, void **ret_devi
 {
 	struct virtio_console *c = NEW(virtio_console);
 	c->loop = machine_loop(machine);
-	c->in = (int)json_get_int(config, "in", -1);
-	c->out = (int)json_get_int(config, "out", -1);
+	c->in = (int)json_get_int(config, "in_fd", -1);
+	c->out = (int)json_get_int(config, "out_fd", -1);
 	bool is_one = c->in == c->out;
 	int r = turn_open(&c->turn, c->loop, run, c, err);
 	if (r == 0)

@@ -612,7 +612,7 @@ int virtio_vsock_create(json *config, struct machine *machine, void **ret_device
 	v->machine = machine;
 	v->loop = machine_loop(machine);
 	v->next_host_port = FIRST_HOST_PORT;
-	v->listener = (int)json_get_int(config, "listener", -1);
+	v->listener = (int)json_get_int(config, "listener_fd", -1);
 	/* A reader that is gone is an error of the write, not the end of the machine. */
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	int r = sigaction(SIGPIPE, &ignore, NULL) < 0 ? err_sys(err, errno, "ignore SIGPIPE") : 0;
