@@ -86,7 +86,7 @@ static void start(struct rig *rig, uint64_t features)
 			.used = q->used,
 			.size = RIG_QUEUE_SIZE };
 		CHECK(virtq_activate(&rig->virtio.queues[i], rig->machine.mem,
-			      (features & VIRTIO_F_EVENT_IDX) != 0) == 0);
+			      (features & VIRTIO_FEATURE_EVENT_IDX) != 0) == 0);
 	}
 	rig->ops->activate(rig->device, &rig->virtio, features & rig->ops->features(rig->device));
 	for (unsigned i = 0; i < rig->ops->queues; i++)
