@@ -1,6 +1,7 @@
 /* device - what a row of devices.def makes. */
 #pragma once
 
+#include "base/cleanup.h"
 #include "vm/virtio.h"
 
 struct machine;
@@ -15,3 +16,7 @@ struct device_row {
 
 /* Every row of devices.def; *ret_len of them. */
 const struct device_row *device_rows(size_t *ret_len);
+
+/* Makes the device of one object of the configuration's list and puts it behind its transport on
+ * the machine's bus, which frees both. */
+MUST_CHECK int device_add(json *config, struct machine *machine, struct err *err);
