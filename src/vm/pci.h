@@ -1,8 +1,7 @@
 /* pci - the PCI bus: configuration space (ECAM and the ports 0xcf8/0xcfc), BARs, MSI-X.
  *
  * One host bridge at 00:00.0 and one function for each device behind it.  Memory BARs are assigned
- * here before the guest runs, from the window below 4 GiB or the one above RAM, and may be moved by
- * the guest. */
+ * here before the guest runs, from the window below 4 GiB, and may be moved by the guest. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +18,7 @@ struct pci_function;
 #define PCI_MMIO32_BASE UINT64_C(0xc0000000)
 #define PCI_MMIO32_SIZE UINT64_C(0x20000000)
 #define PCI_ECAM_BASE UINT64_C(0xe0000000)
-#define PCI_ECAM_SIZE UINT64_C(0x00100000) /* one bus */
+#define PCI_ECAM_SIZE UINT64_C(0x00100000)     /* one bus */
 #define PCI_MMIO64_SIZE UINT64_C(0x1000000000) /* at the top of RAM and windows, see machine.c */
 
 struct pci_bar_ops {
@@ -37,16 +36,23 @@ struct pci_identity {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint32_t class_revision;
 };
-/* A new function at the next free slot (1 .. 31); ERR_LIMIT when all are taken.  Owned by the bus. */
+/* A new function: slots 1 .. 31 first, then the functions 1 .. 7 of these slots; ERR_LIMIT when all
+ * are taken.  Owned by the bus. */
 MUST_CHECK int pci_function_new(struct pci_bus *bus, const struct pci_identity *identity,
 	struct pci_function **ret_function, struct err *err);
+/* What is behind the function goes with it: release(context), before the function's BARs. */
+void pci_function_own(struct pci_function *function, void *take_context,
+	void (*release)(void *context));
 /* A 32-bit memory BAR of a power-of-two size of at least 4096 bytes. */
 MUST_CHECK int pci_function_add_bar(struct pci_function *function, unsigned bar, uint32_t size,
 	const struct pci_bar_ops *ops, void *context, struct err *err);
 /* A vendor-specific or other capability; bytes[0] is its id, bytes[1] (next) is filled in.  Returns
  * its offset in configuration space. */
 MUST_CHECK int pci_function_add_capability(struct pci_function *function, const void *bytes,
-	uint8_t len);
+	uint8_t len, struct err *err);
+/* A capability whose bytes 4 (BAR), 8 .. 11 (offset) and 12 .. 15 (length) the guest sets, to reach
+ * that part of the BAR through its bytes 16 .. 19 (virtio 1.2, 4.1.4.9). */
+void pci_function_set_window(struct pci_function *function, uint8_t capability);
 /* MSI-X with table and pending bits in a BAR of its own. */
 MUST_CHECK int pci_function_add_msix(struct pci_function *function, unsigned bar, unsigned vectors,
 	struct err *err);

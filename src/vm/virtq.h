@@ -18,11 +18,11 @@
 #define VIRTQ_CHAIN_MAX 128 /* descriptors of one request: bounded whatever the driver says */
 
 struct virtq {
-	const struct guest_mem *mem;   /* borrowed */
-	uint64_t desc, avail, used;    /* guest addresses, checked at activation */
-	uint16_t size;                 /* a power of two, at most VIRTQ_SIZE_MAX */
+	const struct guest_mem *mem;    /* borrowed */
+	uint64_t desc, avail, used;     /* guest addresses, checked at activation */
+	uint16_t size;                  /* a power of two, at most VIRTQ_SIZE_MAX */
 	uint16_t next_avail, next_used; /* free-running indices */
-	uint16_t signalled_used;       /* next_used at the last interrupt decision */
+	uint16_t signalled_used;        /* next_used at the last interrupt decision */
 	bool has_event_idx, is_ready, is_broken;
 };
 
