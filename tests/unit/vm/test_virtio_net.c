@@ -212,7 +212,7 @@ static void a_long_frame_comes_into_many_buffers(void **state)
 {
 	(void)state;
 	struct net n;
-	net_open(&n, ALL & ~VIRTIO_F_EVENT_IDX);
+	net_open(&n, ALL & ~VIRTIO_FEATURE_EVENT_IDX);
 	AUTO_FREE uint8_t *sent = mem_new(1, 70000), *got = mem_new(1, 70000);
 	/* Twenty rounds, so that the stock wraps; each leaves buffers over. */
 	for (unsigned round = 0; round < 20; round++) {
@@ -300,7 +300,7 @@ static void bad_configurations_are_refused(void **state)
 		{ "{\"mac\": \"02:00:00:00:00:0g\"}", "no hardware address" },
 		{ "{\"mac\": \"02-00-00-00-00-00\"}", "no hardware address" },
 		{ "{\"mac\": \"03:00:00:00:00:00\"}", "not the address of one host" },
-		{ "{\"mac\": \"02:00:00:00:00:00\"}", "the tap" },
+		{ "{\"mac\": \"02:00:00:00:00:00\"}", "fd names no open descriptor" },
 	};
 	struct machine machine = { 0 };
 	assert_int_equal(loop_new(&machine.loop, NULL), 0);
