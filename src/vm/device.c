@@ -1,11 +1,8 @@
 /* device - the rows of devices.def, and what becomes of one object of the configuration. */
 #include "vm/device.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "base/quote.h"
 
 #define DEVICE(type, ops, create)           \
@@ -26,7 +23,7 @@ const struct device_row *device_rows(size_t *ret_len)
 	return rows;
 }
 
-int device_add(struct machine *machine, json *config, struct virtio **ret_virtio, struct err *err)
+int device_add(json *config, struct machine *machine, struct err *err)
 {
 	const char *type = json_get_string(config, "type");
 	for (size_t i = 0; type != NULL && i < ARRAY_LEN(rows); i++) {
@@ -35,24 +32,11 @@ int device_add(struct machine *machine, json *config, struct virtio **ret_virtio
 		void *device = NULL;
 		int r = rows[i].create(config, machine, &device, err);
 		if (r == 0)
-			r = virtio_new(machine, rows[i].ops, device, ret_virtio, err);
+			r = virtio_new(machine, rows[i].ops, device, err);
 		return r < 0 ? err_wrap(err, r, "device %s", type) : 0;
 	}
 	if (type == NULL)
 		return err_set(err, ERR_INVALID, "a device has no type");
 	AUTO_FREE char *quoted = quote_string(type);
 	return err_set(err, ERR_INVALID, "there is no device %s", quoted);
-}
-
-int device_take_fd(json *config, const char *key, int *ret_fd, struct err *err)
-{
-	int64_t number = json_get_int(config, key, -1);
-	int fd = number >= 0 && number <= INT32_MAX ? (int)number : -1;
-	if (fd < 0 || fcntl(fd, F_GETFD) < 0)
-		return err_set(err, ERR_INVALID, "%s names no open descriptor", key);
-	int r = fd_set_cloexec(fd, true);
-	if (r < 0)
-		return err_sys(err, -r, "take descriptor %d", fd);
-	*ret_fd = fd;
-	return 0;
 }

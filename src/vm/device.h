@@ -14,11 +14,11 @@ struct device_row {
 	int (*create)(json *config, struct machine *machine, void **ret_device, struct err *err);
 };
 
-/* Makes the device that config names and puts it on the machine's bus. */
-MUST_CHECK int device_add(struct machine *machine, json *config, struct virtio **ret_virtio,
-	struct err *err);
-/* The open descriptor that config names by number: the caller's from here on. */
-MUST_CHECK int device_take_fd(json *config, const char *key, int *ret_fd, struct err *err);
-
 /* Every row of devices.def; *ret_len of them. */
 const struct device_row *device_rows(size_t *ret_len);
+
+/* Makes the device of one object of the configuration's list and puts it behind its transport on
+ * the machine's bus, which frees both. */
+MUST_CHECK int device_add(json *config, struct machine *machine, struct err *err);
+/* The open descriptor that config names by number: the caller's from here on. */
+MUST_CHECK int device_take_fd(json *config, const char *key, int *ret_fd, struct err *err);

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -25,6 +24,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/report.h"
+#include "vm/device.h"
 #include "wire/guest_msg.h"
 
 enum { LINE_MAX_BYTES = 4096 }; /* of a message from the guest */
@@ -112,8 +112,8 @@ static void link_flush(struct guest_link *link)
 	if (link->is_resize_due && link->out_sent == link->out.len)
 		add_size(link);
 	while (n >= 0 && link->out_sent < link->out.len) {
-		n = send(link->stream, link->out.data + link->out_sent,
-			link->out.len - link->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = write(link->stream, link->out.data + link->out_sent,
+			link->out.len - link->out_sent);
 		if (n >= 0)
 			link->out_sent += (size_t)n;
 	}
@@ -259,26 +259,30 @@ static void on_stream(void *context, int fd, uint32_t events)
 
 /* ---- creation ---- */
 
-static int take_fd_of(json *config, const char *key)
-{
-	int64_t fd = json_get_int(config, key, -1);
-	return fd >= 0 && fd <= INT32_MAX ? (int)fd : -1;
-}
-
 static int read_start(struct guest_link *link, json *config, struct err *err)
 {
 	const char *text = json_get_string(config, "start");
 	if (text == NULL) {
-		AUTO_CLOSE int fd = take_fd_of(config, "start");
-		if (fd < 0)
-			return err_set(err, ERR_INVALID, "the guest has no start document");
-		return fd_read_text(fd, GUEST_START_MAX, "the guest's start document", &link->start,
-			err);
+		AUTO_CLOSE int fd = -1;
+		int r = device_take_fd(config, "start_fd", &fd, err);
+		return r < 0 ? r
+			     : fd_read_text(fd, GUEST_START_MAX, "the guest's start document",
+				       &link->start, err);
 	}
 	text_puts(&link->start, text);
 	if (link->start.len > GUEST_START_MAX)
 		return err_set(err, ERR_LIMIT, "the guest's start document is too long");
 	return 0;
+}
+
+static int take_descriptors(struct guest_link *link, json *config, struct err *err)
+{
+	int r = device_take_fd(config, "report_fd", &link->report_fd, err);
+	if (r == 0)
+		r = device_take_fd(config, "go_fd", &link->go_fd, err);
+	if (r == 0 && json_get_int(config, "tty_fd", -1) >= 0)
+		r = device_take_fd(config, "tty_fd", &link->tty_fd, err);
+	return r;
 }
 
 /* The guest's terminal does what this one did: bytes pass here as they are.  Losing it ends a
@@ -307,15 +311,13 @@ int guest_link_new(json *config, int take_stream, struct loop *loop, guest_link_
 	link->ended = ended;
 	link->context = context;
 	link->stream = take_stream;
-	link->report_fd = take_fd_of(config, "report_fd");
-	link->go_fd = take_fd_of(config, "go_fd");
-	link->tty_fd = take_fd_of(config, "tty_fd");
+	link->report_fd = link->go_fd = link->tty_fd = -1;
 	guest_decoder_init(&link->decoder, LINE_MAX_BYTES);
 	int r = read_start(link, config, err);
+	if (r == 0)
+		r = take_descriptors(link, config, err);
 	if (r < 0)
 		return r;
-	if (link->report_fd < 0 || link->go_fd < 0)
-		return err_set(err, ERR_INVALID, "nobody waits for the guest");
 	if ((r = fd_set_nonblocking(take_stream, true)) < 0)
 		return err_sys(err, -r, "the control stream");
 	if ((r = open_tty(link, err)) < 0)

@@ -2,7 +2,7 @@
  * guest, tells the launcher what comes of it, and ends the machine with the workload's status.
  * Configuration:
  *
- *   start      START's JSON as text, or a descriptor of a file or pipe that holds it
+ *   start      START's JSON as text; or start_fd, a descriptor of a file or pipe that holds it
  *   report_fd  pipe to the launcher, which waits there with report_wait()
  *   go_fd      pipe from the launcher: one byte lets the workload go; its end before that ends the
  *              machine

@@ -40,6 +40,9 @@ struct pci_identity {
  * are taken.  Owned by the bus. */
 MUST_CHECK int pci_function_new(struct pci_bus *bus, const struct pci_identity *identity,
 	struct pci_function **ret_function, struct err *err);
+/* What is behind the function goes with it: release(context), before the function's BARs. */
+void pci_function_own(struct pci_function *function, void *take_context,
+	void (*release)(void *context));
 /* A 32-bit memory BAR of a power-of-two size of at least 4096 bytes. */
 MUST_CHECK int pci_function_add_bar(struct pci_function *function, unsigned bar, uint32_t size,
 	const struct pci_bar_ops *ops, void *context, struct err *err);

@@ -70,8 +70,18 @@ void pci_function_init(struct pci_function *function, struct pci_bus *bus,
 	function->writable[PCI_INTERRUPT_LINE] = 0xff;
 }
 
+void pci_function_own(struct pci_function *function, void *take_context,
+	void (*release)(void *context))
+{
+	function->owned = take_context;
+	function->release = release;
+}
+
 void pci_function_done(struct pci_function *function)
 {
+	if (function->release != NULL)
+		function->release(function->owned);
+	function->release = NULL;
 	pci_msix_free(function->msix);
 	function->msix = NULL;
 }

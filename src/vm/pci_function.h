@@ -24,7 +24,9 @@ struct pci_function {
 	uint16_t capability_end;            /* where the next one goes */
 	uint8_t window;                     /* capability that is a window into a BAR, 0: none */
 	struct pci_bar bars[PCI_BARS];
-	struct pci_msix *msix; /* owned, NULL: none */
+	struct pci_msix *msix;          /* owned, NULL: none */
+	void *owned;                    /* what is behind it */
+	void (*release)(void *context); /* of it; NULL: nothing is */
 };
 
 uint16_t pci_function_get16(const struct pci_function *function, unsigned at);

@@ -46,12 +46,10 @@ struct virtio_ops {
 
 struct machine;
 
-/* Puts a device on the machine's bus, in the device thread before the guest runs.  take_device is
- * the transport's from here on (ops->free), also on failure. */
+/* Puts a device on the machine's bus, in the device thread before the guest runs; the bus frees it.
+ * take_device is the transport's from here on (ops->free), also on failure. */
 MUST_CHECK int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take_device,
-	struct virtio **ret_virtio, struct err *err);
-void virtio_free(struct virtio *virtio); /* NULL is fine; before its bus, after the vCPUs */
-DEFINE_AUTO(virtio)
+	struct err *err);
 
 /* ---- for devices ---- */
 

@@ -73,7 +73,14 @@ static bool is_inside(const struct blk *blk, uint64_t sector, uint64_t count)
 	return sector <= blk->sectors && count <= blk->sectors - sector;
 }
 
-static uint8_t transfer(const struct blk *blk, struct pieces data, uint64_t sector, bool is_write)
+static uint8_t flush(struct blk *blk)
+{
+	if (!blk->has_flush_failed && !blk->is_readonly)
+		blk->has_flush_failed = fdatasync(blk->fd) < 0;
+	return blk->has_flush_failed ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+static uint8_t transfer(struct blk *blk, struct pieces data, uint64_t sector, bool is_write)
 {
 	if (data.bytes % SECTOR != 0 || data.bytes > REQUEST_BYTES_MAX ||
 		!is_inside(blk, sector, data.bytes / SECTOR))
@@ -82,8 +89,7 @@ static uint8_t transfer(const struct blk *blk, struct pieces data, uint64_t sect
 		return VIRTIO_BLK_S_IOERR;
 	off_t offset = (off_t)(sector * SECTOR);
 	while (data.bytes > 0) {
-		ssize_t n = is_write ? pwritev2(blk->fd, data.iov, (int)data.len, offset,
-					       blk->is_durable ? RWF_DSYNC : 0)
+		ssize_t n = is_write ? pwritev(blk->fd, data.iov, (int)data.len, offset)
 				     : preadv(blk->fd, data.iov, (int)data.len, offset);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -93,14 +99,9 @@ static uint8_t transfer(const struct blk *blk, struct pieces data, uint64_t sect
 		offset += n;
 		advance(&data, (uint64_t)n);
 	}
+	if (is_write && blk->is_durable)
+		return flush(blk);
 	return VIRTIO_BLK_S_OK;
-}
-
-static uint8_t flush(struct blk *blk)
-{
-	if (!blk->has_flush_failed && !blk->is_readonly)
-		blk->has_flush_failed = fdatasync(blk->fd) < 0;
-	return blk->has_flush_failed ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
 static uint8_t allocate(const struct blk *blk, int mode, uint64_t sector, uint64_t count)

@@ -14,7 +14,6 @@
 #include "vm/config_space.h"
 #include "vm/iov.h"
 #include "vm/machine.h"
-#include "vm/turn.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUES };
 enum { TURN_REQUESTS = 64, PATIENCE_MS = 200 };
@@ -30,7 +29,6 @@ struct virtio_console {
 	struct virtio *virtio; /* borrowed; NULL: the driver is not there */
 	int in, out;           /* owned; -1: none.  May be the same */
 	struct loop_watch *in_watch, *out_watch, *patience; /* owned */
-	struct turn turn;
 	bool is_readable, is_writable, is_losing;
 	uint32_t tx_written; /* of the request that is at the head of the queue */
 };
@@ -84,7 +82,7 @@ static void transmit(struct virtio_console *c)
 	if (r < 0)
 		console_fail(c, "the transmit queue is broken");
 	else if (taken == TURN_REQUESTS)
-		turn_ask(&c->turn);
+		virtio_again(c->virtio, QUEUE_TX);
 }
 
 static void on_patience(void *context)
@@ -137,14 +135,13 @@ static void receive(struct virtio_console *c)
 	if (r < 0)
 		console_fail(c, "the receive queue is broken");
 	else if (taken == TURN_REQUESTS)
-		turn_ask(&c->turn);
+		virtio_again(c->virtio, QUEUE_RX);
 }
 
 /* ---- events ---- */
 
-static void run(void *context)
+static void run(struct virtio_console *c)
 {
-	struct virtio_console *c = context;
 	if (c->virtio != NULL)
 		receive(c);
 	if (c->virtio != NULL && (c->is_writable || c->is_losing || c->out < 0))
@@ -217,7 +214,6 @@ static void console_free(void *device)
 	loop_remove(c->patience);
 	loop_remove(c->in_watch);
 	loop_remove(c->out_watch);
-	turn_done(&c->turn);
 	if (c->in != c->out)
 		cleanup_close(&c->in);
 	cleanup_close(&c->out);
@@ -259,10 +255,13 @@ int virtio_console_create(json *config, struct machine *machine, void **ret_devi
 {
 	struct virtio_console *c = NEW(virtio_console);
 	c->loop = machine_loop(machine);
-	c->in = (int)json_get_int(config, "in_fd", -1);
-	c->out = (int)json_get_int(config, "out_fd", -1);
+	c->in = c->out = -1;
+	int r = 0;
+	if (json_get_int(config, "in_fd", -1) >= 0)
+		r = device_take_fd(config, "in_fd", &c->in, err);
+	if (r == 0 && json_get_int(config, "out_fd", -1) >= 0)
+		r = device_take_fd(config, "out_fd", &c->out, err);
 	bool is_one = c->in == c->out;
-	int r = turn_open(&c->turn, c->loop, run, c, err);
 	if (r == 0)
 		r = open_end(c, c->in, EPOLLIN | (is_one ? EPOLLOUT : 0u), &c->is_readable,
 			&c->in_watch, err);

@@ -1,7 +1,7 @@
 /* virtio_console - one console (virtio 1.2, 5.3, without MULTIPORT): hvc0.  Configuration:
  *
- *   in   descriptor the guest reads from; -1 or absent: nothing comes
- *   out  descriptor it writes to; -1 or absent: what it writes is lost
+ *   in_fd   descriptor the guest reads from; -1 or absent: nothing comes
+ *   out_fd  descriptor it writes to; -1 or absent: what it writes is lost
  *
  * Both may be the same number.  The descriptors are taken, and made non-blocking. */
 #pragma once

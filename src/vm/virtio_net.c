@@ -27,7 +27,6 @@
 #include "vm/config_space.h"
 #include "vm/iov.h"
 #include "vm/machine.h"
-#include "vm/turn.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUES };
 enum { TURN_FRAMES = 64 };
@@ -61,7 +60,6 @@ struct virtio_net {
 	struct virtio *virtio;        /* borrowed; NULL: the driver is not there */
 	int tap;                      /* owned */
 	struct loop_watch *tap_watch; /* owned */
-	struct turn turn;
 	bool is_readable, is_writable;
 	uint64_t offered, features;
 	struct virtio_net_config config;
@@ -217,8 +215,8 @@ static void receive(struct virtio_net *n)
 	}
 	if (frames > 0 && n->virtio != NULL)
 		virtio_interrupt(n->virtio, QUEUE_RX);
-	if (frames == TURN_FRAMES)
-		turn_ask(&n->turn);
+	if (frames == TURN_FRAMES && n->virtio != NULL)
+		virtio_again(n->virtio, QUEUE_RX);
 }
 
 /* ---- sending ---- */
@@ -294,7 +292,7 @@ static void transmit(struct virtio_net *n)
 	if (r < 0)
 		net_fail(n, "the transmit queue is broken");
 	else if (frames == TURN_FRAMES)
-		turn_ask(&n->turn);
+		virtio_again(n->virtio, QUEUE_TX);
 }
 
 /* ---- events ---- */
@@ -309,12 +307,6 @@ static void on_tap(void *context, int fd, uint32_t events)
 		n->is_writable = true;
 	receive(n);
 	transmit(n);
-}
-
-static void on_turn(void *context)
-{
-	receive(context);
-	transmit(context);
 }
 
 static void net_notify(void *device, unsigned queue)
@@ -395,7 +387,6 @@ static void net_free(void *device)
 		return;
 	loop_remove(n->tap_watch);
 	cleanup_close(&n->tap);
-	turn_done(&n->turn);
 	free(n);
 }
 
@@ -457,17 +448,16 @@ static int open_tap(struct virtio_net *n, struct err *err)
 int virtio_net_create(json *config, struct machine *machine, void **ret_device, struct err *err)
 {
 	struct virtio_net *n = NEW(virtio_net);
-	struct loop *loop = machine_loop(machine);
-	n->tap = (int)json_get_int(config, "fd", -1);
+	n->tap = -1;
 	n->config.status = VIRTIO_NET_S_LINK_UP;
 	int r = parse_mac(json_get_string(config, "mac"), n->config.mac, err);
 	if (r == 0)
+		r = device_take_fd(config, "fd", &n->tap, err);
+	if (r == 0)
 		r = open_tap(n, err);
 	if (r == 0)
-		r = loop_watch_fd(loop, n->tap, EPOLLIN | EPOLLOUT | EPOLLET, on_tap, n,
-			&n->tap_watch, err);
-	if (r == 0)
-		r = turn_open(&n->turn, loop, on_turn, n, err);
+		r = loop_watch_fd(machine_loop(machine), n->tap, EPOLLIN | EPOLLOUT | EPOLLET,
+			on_tap, n, &n->tap_watch, err);
 	if (r < 0) {
 		net_free(n);
 		return r;

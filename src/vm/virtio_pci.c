@@ -623,11 +623,26 @@ static int watch(struct virtio *virtio, int *ret_fd, loop_fd_fn *fn, void *conte
 		ret_watch, err);
 }
 
-int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take_device,
-	struct virtio **ret_virtio, struct err *err)
+static void transport_free(void *context)
 {
-	CHECK(ops->queues <= VIRTIO_QUEUES_MAX && ops->queue_size <= VIRTQ_SIZE_MAX);
-	AUTO(virtio) virtio = NEW(virtio);
+	struct virtio *virtio = context;
+	loop_remove(virtio->control);
+	if (virtio->control_fd >= 0)
+		(void)close(virtio->control_fd);
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
+		loop_remove(virtio->queues[i].watch);
+		if (virtio->queues[i].notify_fd >= 0)
+			(void)close(virtio->queues[i].notify_fd);
+	}
+	if (virtio->ops->free != NULL)
+		virtio->ops->free(virtio->device);
+	free(virtio);
+}
+
+static struct virtio *transport_new(struct machine *machine, const struct virtio_ops *ops,
+	void *take_device)
+{
+	struct virtio *virtio = NEW(virtio);
 	virtio->machine = machine;
 	virtio->ops = ops;
 	virtio->device = take_device;
@@ -642,7 +657,14 @@ int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take
 		virtio->queues[i].notify_fd = -1;
 	}
 	clear(virtio);
+	return virtio;
+}
 
+int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take_device,
+	struct err *err)
+{
+	CHECK(ops->queues <= VIRTIO_QUEUES_MAX && ops->queue_size <= VIRTQ_SIZE_MAX);
+	struct virtio *virtio = transport_new(machine, ops, take_device);
 	int r = watch(virtio, &virtio->control_fd, on_control, virtio, &virtio->control, err);
 	for (unsigned i = 0; i < ops->queues && r == 0; i++) {
 		struct queue *q = &virtio->queues[i];
@@ -651,24 +673,8 @@ int virtio_new(struct machine *machine, const struct virtio_ops *ops, void *take
 	if (r == 0)
 		r = add_function(virtio, err);
 	if (r < 0)
-		return r;
-	*ret_virtio = TAKE(virtio);
-	return 0;
-}
-
-void virtio_free(struct virtio *virtio)
-{
-	if (virtio == NULL)
-		return;
-	loop_remove(virtio->control);
-	if (virtio->control_fd >= 0)
-		(void)close(virtio->control_fd);
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
-		loop_remove(virtio->queues[i].watch);
-		if (virtio->queues[i].notify_fd >= 0)
-			(void)close(virtio->queues[i].notify_fd);
-	}
-	if (virtio->ops->free != NULL)
-		virtio->ops->free(virtio->device);
-	free(virtio);
+		transport_free(virtio);
+	else
+		pci_function_own(virtio->function, virtio, transport_free);
+	return r;
 }

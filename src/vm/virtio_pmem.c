@@ -43,7 +43,7 @@ static int handle(void *device, unsigned queue, struct virtq_chain *chain, uint3
 	/* As of a disk: a flush that failed once has lost data for good. */
 	if (request.type == VIRTIO_PMEM_REQ_TYPE_FLUSH && !pmem->is_readonly &&
 		!pmem->has_flush_failed)
-		pmem->has_flush_failed = fsync(pmem->fd) < 0;
+		pmem->has_flush_failed = fdatasync(pmem->fd) < 0;
 	if (request.type != VIRTIO_PMEM_REQ_TYPE_FLUSH || pmem->has_flush_failed)
 		response.ret = UINT32_MAX; /* -1 */
 	*ret_written = (uint32_t)virtq_copy_out(chain, 0, &response, sizeof(response));

@@ -12,7 +12,6 @@
 #include "vm/virtio_vsock.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -25,7 +24,6 @@
 #include "vm/config_space.h"
 #include "vm/guest_link.h"
 #include "vm/machine.h"
-#include "vm/turn.h"
 #include "vm/vsock_connection.h"
 #include "vm/vsock_listener.h"
 #include "wire/guest_msg.h"
@@ -40,7 +38,7 @@ enum { HOST_CID = 2 };
 
 struct port {
 	uint32_t number;
-	int fd; /* owned until the guest connects; -1: taken */
+	struct vsock_end end; /* until the guest connects; fd -1: taken */
 };
 
 /* A packet that belongs to no connection: RST. */
@@ -67,9 +65,8 @@ struct virtio_vsock {
 	int listener; /* owned; -1: none */
 	uint32_t listener_uid;
 	struct loop_watch *listener_watch; /* owned */
-	struct turn turn;
-	struct loop_watch *tick; /* owned; NULL while nothing has a deadline */
-	struct guest_link *link; /* owned; NULL: none */
+	struct loop_watch *tick;           /* owned; NULL while nothing has a deadline */
+	struct guest_link *link;           /* owned; NULL: none */
 
 	bool is_ending; /* the machine stops when the ports' streams are written out */
 	int end_status;
@@ -101,7 +98,7 @@ static struct vsock_connection *connection_free(struct virtio_vsock *v)
 static struct port *port_find(struct virtio_vsock *v, uint32_t number)
 {
 	for (size_t i = 0; i < v->ports_len; i++)
-		if (v->ports[i].number == number && v->ports[i].fd >= 0)
+		if (v->ports[i].number == number && v->ports[i].end.fd >= 0)
 			return &v->ports[i];
 	return NULL;
 }
@@ -122,6 +119,14 @@ static void end_if_drained(struct virtio_vsock *v)
 
 /* ---- deadlines ---- */
 
+static void run_again(struct virtio_vsock *v)
+{
+	if (v->virtio != NULL)
+		virtio_again(v->virtio, QUEUE_TX);
+}
+
+static void start_tick(struct virtio_vsock *v);
+
 static void on_tick(void *context)
 {
 	struct virtio_vsock *v = context;
@@ -134,7 +139,9 @@ static void on_tick(void *context)
 		if (c->deadline_ns <= now)
 			vsock_connection_late(c);
 	}
-	turn_ask(&v->turn);
+	start_tick(v);
+	end_if_drained(v);
+	run_again(v);
 }
 
 /* Without a timer a deadline passes unseen: a stream lives longer, within the pool. */
@@ -233,8 +240,10 @@ static unsigned send_replies(struct virtio_vsock *v, struct virtq_chain *chain)
 static void send_all(struct virtio_vsock *v)
 {
 	struct virtq_chain chain;
-	if (v->virtio == NULL)
+	if (v->virtio == NULL) {
+		end_if_drained(v);
 		return;
+	}
 	unsigned sent = send_replies(v, &chain);
 	bool is_more = v->replies_len == 0 && v->virtio != NULL;
 	size_t first = v->next;
@@ -247,13 +256,13 @@ static void send_all(struct virtio_vsock *v)
 			sent += r == 1;
 		}
 		if (r == 1)
-			turn_ask(&v->turn); /* its turn is over, not its data */
+			run_again(v); /* its turn is over, not its data */
 		if (r == 1 || r == -ENOBUFS)
 			v->next = (at + (r == 1)) % LIMIT_VSOCK_CONNECTIONS;
 		is_more = r != -ENOBUFS && sent < TURN_PACKETS;
 	}
 	if (sent >= TURN_PACKETS || (v->is_tx_held && v->replies_len < LIMIT_VSOCK_REPLIES))
-		turn_ask(&v->turn);
+		run_again(v);
 	start_tick(v);
 	if (sent > 0 && v->virtio != NULL)
 		virtio_interrupt(v->virtio, QUEUE_RX);
@@ -280,9 +289,9 @@ static void take_request(struct virtio_vsock *v, const struct vsock_header *head
 		refuse(v, header);
 		return;
 	}
-	bool is_input = port->number == GUEST_PORT_STDIN;
-	if (vsock_connection_open(c, VSOCK_OPEN, TAKE_FD(port->fd), is_input, v->loop, on_fd,
-		    NULL) < 0) {
+	struct vsock_end end = port->end;
+	port->end.fd = -1;
+	if (vsock_connection_open(c, VSOCK_OPEN, end, v->loop, on_fd) < 0) {
 		refuse(v, header);
 		return;
 	}
@@ -381,7 +390,7 @@ static void tx_run(struct virtio_vsock *v)
 	if (taken > 0)
 		virtio_interrupt(v->virtio, QUEUE_TX);
 	if (taken == TURN_PACKETS)
-		turn_ask(&v->turn);
+		run_again(v);
 }
 
 static void run(struct virtio_vsock *v)
@@ -430,18 +439,13 @@ static void on_listener(void *context, int fd, uint32_t events)
 		if (client < 0)
 			return;
 		struct vsock_connection *c = connection_free(v);
+		const struct vsock_end end = { client, true, true };
 		if (c == NULL)
 			(void)close(client); /* full: it learns at once */
 		else
-			(void)!vsock_connection_open(c, VSOCK_GREETING, client, false, v->loop,
-				on_fd, NULL);
+			(void)!vsock_connection_open(c, VSOCK_GREETING, end, v->loop, on_fd);
 	}
 	start_tick(v);
-}
-
-static void on_turn(void *context)
-{
-	run(context);
 }
 
 /* ---- the device ---- */
@@ -501,11 +505,10 @@ static void vsock_free(void *device)
 	for (size_t i = 0; i < LIMIT_VSOCK_CONNECTIONS; i++)
 		vsock_connection_drop(&v->connections[i]);
 	for (size_t i = 0; i < v->ports_len; i++)
-		cleanup_close(&v->ports[i].fd);
+		cleanup_close(&v->ports[i].end.fd);
 	guest_link_free(v->link);
 	loop_remove(v->tick);
 	loop_remove(v->listener_watch);
-	turn_done(&v->turn);
 	cleanup_close(&v->listener);
 	if (v->rings != NULL)
 		(void)munmap(v->rings, RINGS_BYTES);
@@ -543,9 +546,12 @@ static int add_port(struct virtio_vsock *v, uint32_t number, int take_fd, struct
 	AUTO_CLOSE int fd = take_fd;
 	if (v->ports_len == LIMIT_VSOCK_PORTS)
 		return err_set(err, ERR_LIMIT, "more than %d ports", LIMIT_VSOCK_PORTS);
-	if (fd < 0)
-		return err_set(err, ERR_INVALID, "port %u has no descriptor", number);
-	v->ports[v->ports_len++] = (struct port){ number, TAKE_FD(fd) };
+	struct port *port = &v->ports[v->ports_len];
+	int r = vsock_end_open(TAKE_FD(fd), number == GUEST_PORT_STDIN, &port->end, err);
+	if (r < 0)
+		return err_wrap(err, r, "port %u", number);
+	port->number = number;
+	v->ports_len++;
 	return 0;
 }
 
@@ -554,10 +560,12 @@ static int add_ports(struct virtio_vsock *v, json *ports, struct err *err)
 	for (size_t i = 0; i < json_array_len(ports); i++) {
 		json *port = json_object_array_get_idx(ports, i);
 		uint64_t number = json_get_uint(port, "port", UINT64_MAX);
-		int64_t fd = json_get_int(port, "fd", -1);
-		if (number >= FIRST_HOST_PORT || fd > INT32_MAX || fd < 0)
+		int fd = -1;
+		if (number >= FIRST_HOST_PORT)
 			return err_set(err, ERR_INVALID, "port %zu of the list is none", i);
-		int r = add_port(v, (uint32_t)number, (int)fd, err);
+		int r = device_take_fd(port, "fd", &fd, err);
+		if (r == 0)
+			r = add_port(v, (uint32_t)number, fd, err);
 		if (r < 0)
 			return r;
 	}
@@ -579,15 +587,17 @@ static int add_control(struct virtio_vsock *v, json *control, struct err *err)
 	return guest_link_new(control, pair[1], v->loop, on_ended, v, &v->link, err);
 }
 
-static int add_listener(struct virtio_vsock *v, struct err *err)
+static int add_listener(struct virtio_vsock *v, json *config, struct err *err)
 {
-	if (v->listener < 0)
+	if (json_get_int(config, "listener_fd", -1) < 0)
 		return 0;
-	int r = vsock_listener_check(v->listener, &v->listener_uid, err);
-	if (r < 0)
-		return r;
-	return loop_watch_fd(v->loop, v->listener, EPOLLIN, on_listener, v, &v->listener_watch,
-		err);
+	int r = device_take_fd(config, "listener_fd", &v->listener, err);
+	if (r == 0)
+		r = vsock_listener_check(v->listener, &v->listener_uid, err);
+	if (r == 0)
+		r = loop_watch_fd(v->loop, v->listener, EPOLLIN, on_listener, v, &v->listener_watch,
+			err);
+	return r;
 }
 
 static int add_pool(struct virtio_vsock *v, struct err *err)
@@ -603,7 +613,7 @@ static int add_pool(struct virtio_vsock *v, struct err *err)
 		v->connections[i].device = v;
 		v->connections[i].ring = v->rings + i * LIMIT_VSOCK_BUFFER_BYTES;
 	}
-	return turn_open(&v->turn, v->loop, on_turn, v, err);
+	return 0;
 }
 
 int virtio_vsock_create(json *config, struct machine *machine, void **ret_device, struct err *err)
@@ -612,18 +622,14 @@ int virtio_vsock_create(json *config, struct machine *machine, void **ret_device
 	v->machine = machine;
 	v->loop = machine_loop(machine);
 	v->next_host_port = FIRST_HOST_PORT;
-	v->listener = (int)json_get_int(config, "listener_fd", -1);
-	/* A reader that is gone is an error of the write, not the end of the machine. */
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	int r = sigaction(SIGPIPE, &ignore, NULL) < 0 ? err_sys(err, errno, "ignore SIGPIPE") : 0;
-	if (r == 0)
-		r = add_pool(v, err);
+	v->listener = -1;
+	int r = add_pool(v, err);
 	if (r == 0)
 		r = add_ports(v, json_get_array(config, "ports"), err);
 	if (r == 0)
 		r = add_control(v, json_get_object(config, "control"), err);
 	if (r == 0)
-		r = add_listener(v, err);
+		r = add_listener(v, config, err);
 	if (r < 0) {
 		vsock_free(v);
 		return r;

@@ -81,47 +81,44 @@ void vsock_connection_drop(struct vsock_connection *connection)
 	c->ring_len = 0;
 }
 
-/* What the descriptor is for, by its kind and how it was opened. */
-static int find_directions(struct vsock_connection *c, bool is_input, struct err *err)
+int vsock_end_open(int take_fd, bool is_input, struct vsock_end *ret_end, struct err *err)
 {
+	AUTO_CLOSE int fd = take_fd;
 	struct stat st;
-	int flags = fcntl(c->fd, F_GETFL);
-	if (flags < 0 || fstat(c->fd, &st) < 0)
-		return err_sys(err, errno, "look at descriptor %d", c->fd);
+	int flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "look at descriptor %d", fd);
+	int r = fd_set_nonblocking(fd, true);
+	if (r < 0)
+		return err_sys(err, -r, "descriptor %d", fd);
 	int mode = flags & O_ACCMODE;
 	/* Opened for both only so that it always has a reader: see STDOUT in monitor_msg.h. */
 	bool is_one_way = S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode);
-	c->can_read = mode != O_WRONLY && (!is_one_way || is_input || mode == O_RDONLY);
-	c->can_write = mode != O_RDONLY && (!is_one_way || !c->can_read);
+	struct vsock_end end = { .fd = TAKE_FD(fd) };
+	end.can_read = mode != O_WRONLY && (!is_one_way || is_input || mode == O_RDONLY);
+	end.can_write = mode != O_RDONLY && (!is_one_way || !end.can_read);
+	*ret_end = end;
 	return 0;
 }
 
-int vsock_connection_open(struct vsock_connection *connection, enum vsock_state state, int take_fd,
-	bool is_input, struct loop *loop, loop_fd_fn *fn, struct err *err)
+int vsock_connection_open(struct vsock_connection *connection, enum vsock_state state,
+	struct vsock_end take_end, struct loop *loop, loop_fd_fn *fn)
 {
 	struct vsock_connection *c = connection;
 	CHECK(c->state == VSOCK_FREE);
-	uint8_t *ring = c->ring;
-	void *device = c->device;
-	*c = (struct vsock_connection){ .fd = take_fd, .ring = ring, .device = device };
-	int r = find_directions(c, is_input, err);
-	if (r == 0 && (r = fd_set_nonblocking(take_fd, true)) < 0)
-		r = err_sys(err, -r, "descriptor %d", take_fd);
-	if (r == 0) {
-		uint32_t events = EPOLLET | EPOLLRDHUP;
-		events |= (c->can_read ? EPOLLIN : 0u) | (c->can_write ? EPOLLOUT : 0u);
-		struct err why = { 0 };
-		r = loop_watch_fd(loop, take_fd, events, fn, c, &c->watch, &why);
-		/* A file, or /dev/null, has no readiness: it is always ready. */
-		if (r == -EPERM)
-			r = 0;
-		else if (r < 0)
-			(void)err_copy(err, &why);
-	}
-	if (r < 0) {
+	*c = (struct vsock_connection){ .fd = take_end.fd,
+		.can_read = take_end.can_read,
+		.can_write = take_end.can_write,
+		.ring = c->ring,
+		.device = c->device };
+	uint32_t events = EPOLLET | EPOLLRDHUP;
+	events |= (c->can_read ? EPOLLIN : 0u) | (c->can_write ? EPOLLOUT : 0u);
+	int r = loop_watch_fd(loop, c->fd, events, fn, c, &c->watch, NULL);
+	if (r < 0 && r != -EPERM) {
 		(void)close(TAKE_FD(c->fd));
 		return r;
 	}
+	/* A file, or /dev/null, has no readiness: it is always ready. */
 	if (c->watch == NULL)
 		c->is_readable = c->is_writable = true;
 	connection_move(c, state);
@@ -304,7 +301,7 @@ void vsock_connection_accepted(struct vsock_connection *connection)
 	struct vsock_connection *c = connection;
 	connection_move(c, VSOCK_OPEN);
 	/* Three bytes always fit into a socket that nothing was written to, if anyone is there. */
-	if (send(c->fd, "OK\n", 3, MSG_NOSIGNAL | MSG_DONTWAIT) != 3) {
+	if (write(c->fd, "OK\n", 3) != 3) {
 		c->write_failed = true;
 		connection_end_write(c);
 	}

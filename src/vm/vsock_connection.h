@@ -71,9 +71,17 @@ struct vsock_connection {
 	void *device;           /* borrowed */
 };
 
-/* How a descriptor takes part: a FIFO carries one direction, to the guest if is_input. */
+/* Finds out what a descriptor is for, by its kind and how it was opened: a FIFO carries one
+ * direction, to the guest if is_input.  Makes it non-blocking. */
+struct vsock_end {
+	int fd; /* owned */
+	bool can_read, can_write;
+};
+MUST_CHECK int vsock_end_open(int take_fd, bool is_input, struct vsock_end *ret_end,
+	struct err *err);
+
 MUST_CHECK int vsock_connection_open(struct vsock_connection *connection, enum vsock_state state,
-	int take_fd, bool is_input, struct loop *loop, loop_fd_fn *fn, struct err *err);
+	struct vsock_end take_end, struct loop *loop, loop_fd_fn *fn);
 /* Ends at once whatever its state is, and closes its descriptor. */
 void vsock_connection_drop(struct vsock_connection *connection);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/fd.h"
 #include "base/num.h"
@@ -51,13 +52,21 @@ int vsock_listener_accept(int listener, uint32_t uid)
 	return -EPERM;
 }
 
+static ssize_t receive(int client, char *bytes, size_t len, int flags)
+{
+	struct iovec part = { bytes, len };
+	struct msghdr msg = { .msg_iov = &part, .msg_iovlen = 1 };
+	ssize_t n;
+	do
+		n = recvmsg(client, &msg, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 int vsock_greeting_read(int client, uint32_t *ret_port)
 {
 	char line[LINE_MAX_BYTES];
-	ssize_t n;
-	do
-		n = recv(client, line, sizeof(line), MSG_PEEK);
-	while (n < 0 && errno == EINTR);
+	ssize_t n = receive(client, line, sizeof(line), MSG_PEEK);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	if (n == 0)
@@ -73,10 +82,7 @@ int vsock_greeting_read(int client, uint32_t *ret_port)
 		num_parse_u64((struct view){ line + word_len, len - word_len }, UINT32_MAX, &port) <
 			0)
 		return -EBADMSG;
-	do
-		n = recv(client, line, len + 1, 0);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)len + 1)
+	if (receive(client, line, len + 1, 0) != (ssize_t)len + 1)
 		return -EBADMSG;
 	*ret_port = (uint32_t)port;
 	return 1;

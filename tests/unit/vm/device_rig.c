@@ -3,6 +3,9 @@
  * flight than RIG_QUEUE_SIZE descriptors is wrong. */
 #include "device_rig.h"
 
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -58,6 +61,11 @@ void virtio_interrupt(struct virtio *virtio, unsigned queue)
 	virtio->interrupts[queue] += virtq_wants_interrupt(&virtio->queues[queue]);
 }
 
+void virtio_again(struct virtio *virtio, unsigned queue)
+{
+	CHECK(eventfd_write(virtio->again[queue], 1) == 0);
+}
+
 void virtio_config_changed(struct virtio *virtio)
 {
 	(void)virtio;
@@ -93,6 +101,17 @@ static void start(struct rig *rig, uint64_t features)
 		rig->ops->notify(rig->device, i);
 }
 
+static void on_again(void *context, int fd, uint32_t events)
+{
+	struct rig *rig = context;
+	eventfd_t count;
+	(void)events;
+	CHECK(eventfd_read(fd, &count) == 0);
+	for (unsigned i = 0; i < rig->ops->queues; i++)
+		if (rig->virtio.again[i] == fd)
+			rig_kick(rig, i);
+}
+
 void rig_open(struct rig *rig, const struct virtio_ops *ops,
 	int (*create)(json *config, struct machine *machine, void **ret_device, struct err *err),
 	const char *config, uint64_t features)
@@ -103,6 +122,15 @@ void rig_open(struct rig *rig, const struct virtio_ops *ops,
 	CHECK(loop_new(&rig->machine.loop, &err) == 0);
 	CHECK(guest_mem_map(memfd_create("guest", MFD_CLOEXEC), 4 << 20, &rig->machine.mem, &err) ==
 		0);
+	for (unsigned i = 0; i < ops->queues; i++) {
+		struct loop_watch *watch = NULL;
+		rig->virtio.again[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		CHECK(loop_watch_fd(rig->machine.loop, rig->virtio.again[i], EPOLLIN, on_again, rig,
+			      &watch, &err) == 0);
+	}
+	/* As the role does: a reader that is gone is an error of the write. */
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	CHECK(sigaction(SIGPIPE, &ignore, NULL) == 0);
 	AUTO_JSON object = NULL;
 	CHECK(json_parse(view_of(config), "device", &object, &err) == 0);
 	if (create(object, &rig->machine, &rig->device, &err) < 0) {
@@ -123,6 +151,8 @@ void rig_close(struct rig *rig)
 	rig->ops->reset(rig->device);
 	rig->ops->free(rig->device);
 	loop_free(rig->machine.loop);
+	for (unsigned i = 0; i < rig->ops->queues; i++)
+		(void)close(rig->virtio.again[i]);
 	guest_mem_free(rig->machine.mem);
 }
 

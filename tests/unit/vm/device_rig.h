@@ -31,7 +31,8 @@ struct virtio {
 	struct machine *machine;
 	struct virtq queues[VIRTIO_QUEUES_MAX];
 	unsigned interrupts[VIRTIO_QUEUES_MAX];
-	const char *failed; /* why; NULL: it is well */
+	int again[VIRTIO_QUEUES_MAX]; /* owned eventfds: virtio_again() */
+	const char *failed;           /* why; NULL: it is well */
 };
 
 struct rig {

@@ -277,7 +277,7 @@ static void the_document_may_be_a_file(void **state)
 	assert_int_equal(loop_new(&e.loop, NULL), 0);
 	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream), errno);
 	AUTO_JSON config = json_new_object();
-	json_set_int(config, "start", openat(scratch->fd, "start", O_RDONLY | O_CLOEXEC));
+	json_set_int(config, "start_fd", openat(scratch->fd, "start", O_RDONLY | O_CLOEXEC));
 	json_set_int(config, "report_fd", dup(2));
 	json_set_int(config, "go_fd", open("/dev/null", O_RDONLY | O_CLOEXEC));
 	assert_int_equal(guest_link_new(config, stream[0], e.loop, on_ended, &e, &e.link, NULL), 0);

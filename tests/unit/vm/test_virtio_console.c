@@ -18,7 +18,7 @@ static void console_open(struct console *c)
 	assert_return_code(pipe2(in, O_CLOEXEC), errno);
 	assert_return_code(pipe2(out, O_CLOEXEC), errno);
 	assert_int_equal(fd_set_nonblocking(out[0], true), 0);
-	AUTO_FREE char *config = text_format("{\"in\": %d, \"out\": %d}", in[0], out[1]);
+	AUTO_FREE char *config = text_format("{\"in_fd\": %d, \"out_fd\": %d}", in[0], out[1]);
 	c->keyboard = in[1];
 	c->screen = out[0];
 	rig_open(&c->rig, &virtio_console_ops, virtio_console_create, config, 0);
@@ -175,7 +175,7 @@ static void one_terminal_may_be_both(void **state)
 	(void)state;
 	int terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_return_code(terminal, errno);
-	AUTO_FREE char *config = text_format("{\"in\": %d, \"out\": %d}", terminal, terminal);
+	AUTO_FREE char *config = text_format("{\"in_fd\": %d, \"out_fd\": %d}", terminal, terminal);
 	struct console c = { .keyboard = -1, .screen = -1 };
 	rig_open(&c.rig, &virtio_console_ops, virtio_console_create, config, 0);
 	rig_settle(&c.rig);

@@ -300,7 +300,7 @@ static void bad_configurations_are_refused(void **state)
 		{ "{\"mac\": \"02:00:00:00:00:0g\"}", "no hardware address" },
 		{ "{\"mac\": \"02-00-00-00-00-00\"}", "no hardware address" },
 		{ "{\"mac\": \"03:00:00:00:00:00\"}", "not the address of one host" },
-		{ "{\"mac\": \"02:00:00:00:00:00\"}", "the tap" },
+		{ "{\"mac\": \"02:00:00:00:00:00\"}", "fd names no open descriptor" },
 	};
 	struct machine machine = { 0 };
 	assert_int_equal(loop_new(&machine.loop, NULL), 0);

@@ -577,7 +577,7 @@ static int open_with_listener(struct vsock *v, const struct scratch *scratch)
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_return_code(bind(listener, (struct sockaddr *)&name, sizeof(name)), errno);
 	assert_return_code(listen(listener, 64), errno);
-	AUTO_FREE char *config = text_format("{\"listener\": %d}", listener);
+	AUTO_FREE char *config = text_format("{\"listener_fd\": %d}", listener);
 	vsock_open(v, config);
 	return listener;
 }
@@ -759,10 +759,10 @@ static void bad_configurations_are_refused(void **state)
 	} rows[] = {
 		{ "{\"ports\": [{\"fd\": 3}]}", "port 0 of the list is none" },
 		{ "{\"ports\": [{\"port\": 1073741824, \"fd\": 3}]}", "port 0" },
-		{ "{\"ports\": [{\"port\": 1}]}", "port 0" },
-		{ "{\"control\": {}}", "no start document" },
-		{ "{\"control\": {\"start\": \"{}\"}}", "nobody waits" },
-		{ "{\"listener\": 1000}", "look at the machine's socket" },
+		{ "{\"ports\": [{\"port\": 1}]}", "fd names no open descriptor" },
+		{ "{\"control\": {}}", "start_fd names no open descriptor" },
+		{ "{\"control\": {\"start\": \"{}\"}}", "report_fd names no open descriptor" },
+		{ "{\"listener_fd\": 1000}", "listener_fd names no open descriptor" },
 	};
 	struct machine machine = { 0 };
 	assert_int_equal(loop_new(&machine.loop, NULL), 0);
