@@ -176,14 +176,10 @@ static int make_devices(void *context, struct err *err)
 {
 	struct machine *machine = ((struct making *)context)->machine;
 	json *list = machine->config->devices;
-	size_t len = json_array_len(list);
-	machine->devices = mem_new(len, sizeof(*machine->devices));
-	for (size_t i = 0; i < len; i++) {
-		struct virtio **place = &machine->devices[machine->devices_len];
-		int r = device_add(machine, json_object_array_get_idx(list, i), place, err);
+	for (size_t i = 0; i < json_array_len(list); i++) {
+		int r = device_add(json_object_array_get_idx(list, i), machine, err);
 		if (r < 0)
 			return err_wrap(err, r, "device %zu", i);
-		machine->devices_len++;
 	}
 	return 0;
 }
@@ -281,9 +277,6 @@ void machine_free(struct machine *machine)
 	/* A thread that is stuck still uses all of it: the process ends soon, and that frees it. */
 	if (!machine_threads_stop(machine))
 		return;
-	while (machine->devices_len > 0)
-		virtio_free(machine->devices[--machine->devices_len]);
-	free(machine->devices);
 	pci_bus_free(machine->bus);
 	serial_free(machine->serial);
 	cpu_machine_free(machine->cpu);

@@ -28,8 +28,6 @@ struct machine {
 	struct guest_mem *mem;       /* owned */
 	struct cpu_machine *cpu;     /* owned */
 	struct pci_bus *bus;         /* owned */
-	struct virtio **devices;     /* owned, as each of them */
-	size_t devices_len;
 	struct serial *serial;       /* owned */
 	struct loop_watch *stop_watch;
 	int stop_event; /* owned */
