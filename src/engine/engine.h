@@ -168,6 +168,26 @@ MUST_CHECK int engine_image_remove(struct engine *engine, const char *name, bool
 MUST_CHECK int engine_image_inspect(struct engine *engine, const char *name, json **ret_document,
 	struct err *err);
 
+/* ---- kernels of virtual machines (engine/kernels.c, kernel_import.c) ---- */
+
+struct engine_kernel {
+	char *name, *kind; /* owned; the release; "bzImage, boot protocol 2.15" */
+	int64_t imported_ns;
+	uint64_t size_bytes; /* of all its files */
+	size_t modules;
+	bool is_default;
+};
+/* path is a Debian package, or a kernel file whose modules are below
+ * MODULES_DIR/lib/modules/RELEASE (NULL: it needs none).  Replaces a kernel of the same release;
+ * the first one becomes the default. */
+MUST_CHECK int engine_kernel_import(struct engine *engine, const char *path,
+	const char *modules_dir, char **ret_name, struct err *err);
+typedef int engine_kernel_fn(void *context, const struct engine_kernel *kernel, struct err *err);
+MUST_CHECK int engine_kernels_each(struct engine *engine, engine_kernel_fn *fn, void *context,
+	struct err *err);
+MUST_CHECK int engine_kernel_use(struct engine *engine, const char *name, struct err *err);
+MUST_CHECK int engine_kernel_remove(struct engine *engine, const char *name, struct err *err);
+
 /* ---- the host ---- */
 
 json *engine_info(struct engine *engine);

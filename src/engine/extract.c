@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/fd.h"
 #include "base/jail.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "vm/vm.h"
 
 #define ROLE "@extract"
 /* A user that owns nothing: in the range Debian keeps for such (60000-64999). */
@@ -116,15 +119,67 @@ static int job_merge(struct job *job, struct err *err)
 	return r;
 }
 
+static int job_deb(struct job *job, struct err *err)
+{
+	uint64_t offset, size;
+	enum layer_compression compression;
+	int r = layer_deb_data(job_fd(job, 0), &offset, &size, &compression, err);
+	return r < 0 ? r
+		     : layer_expand(job_fd(job, 0), offset, size, compression, job_fd(job, 1),
+			       LIMIT_KERNEL_PACKAGE_BYTES, err);
+}
+
+static int job_kernel(struct job *job, struct err *err)
+{
+	AUTO_DONE(text) what = { 0 };
+	int r = vm_kernel_check(job_fd(job, 0), &what, err);
+	if (r == 0)
+		r = vm_kernel_release(job_fd(job, 0), &job->answer, err);
+	if (r == 0)
+		text_printf(&job->answer, "\n%s", text_string(&what));
+	return r;
+}
+
+static int job_module(struct job *job, struct err *err)
+{
+	int out_fd = job_fd(job, 4);
+	int r = layer_expand(job_fd(job, 0), job->numbers[1], job->numbers[2],
+		(enum layer_compression)job->numbers[3], out_fd, LIMIT_MODULE_BYTES, err);
+	if (r < 0)
+		return r;
+	struct stat st;
+	void *bytes;
+	if (fstat(out_fd, &st) < 0)
+		return err_sys(err, errno, "look at a module");
+	r = mem_try((uint64_t)st.st_size, LIMIT_MODULE_BYTES, &bytes, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE void *owned = bytes;
+	struct vm_module module;
+	r = fd_pread_exact(out_fd, bytes, (size_t)st.st_size, 0);
+	if (r < 0)
+		return err_sys(err, -r, "read a module");
+	r = vm_module_read((struct view){ bytes, (size_t)st.st_size }, &module, err);
+	if (r < 0)
+		return r;
+	text_add(&job->answer, module.vermagic.data, module.vermagic.len);
+	text_puts(&job->answer, "\n");
+	text_add(&job->answer, module.depends.data, module.depends.len);
+	return 0;
+}
+
 static const struct job_row {
 	const char *name;
 	size_t min_numbers;
 	int (*run)(struct job *job, struct err *err);
 } job_rows[] = {
 	{ "convert", 6, job_convert },
+	{ "deb", 2, job_deb },
 	{ "decompress", 3, job_decompress },
 	{ "detect", 1, job_detect },
+	{ "kernel", 1, job_kernel },
 	{ "merge", 2, job_merge },
+	{ "module", 5, job_module },
 	{ "scan", 1, job_scan },
 };
 
@@ -346,4 +401,52 @@ int extract_merge(const int *layer_fds, size_t len, int out_fd, uint64_t *ret_by
 	if (r == 0 && num_parse_u64(view_of_text(&answer), UINT64_MAX, ret_bytes) < 0)
 		r = err_set(err, ERR_SYSTEM, "a worker's answer cannot be read");
 	return r;
+}
+
+/* ---- kernels ---- */
+
+int extract_deb(int deb_fd, int out_fd, struct err *err)
+{
+	AUTO_DONE(strv) numbers = { 0 };
+	strv_printf(&numbers, "%d", deb_fd);
+	strv_printf(&numbers, "%d", out_fd);
+	const int fds[] = { deb_fd, out_fd };
+	return run("deb", &numbers, fds, ARRAY_LEN(fds), NULL, err);
+}
+
+/* Two lines, the first of which must be something; bytes of a stranger. */
+static int two_lines(const struct text *answer, char **ret_first, char **ret_second,
+	struct err *err)
+{
+	struct view second = view_of_text(answer);
+	struct view first = view_cut(&second, '\n');
+	if (first.len == 0 || second.data == NULL)
+		return err_set(err, ERR_SYSTEM, "a worker's answer cannot be read");
+	*ret_first = view_dup(first);
+	*ret_second = view_dup(second);
+	return 0;
+}
+
+int extract_kernel(int fd, char **ret_release, char **ret_what, struct err *err)
+{
+	AUTO_DONE(strv) numbers = { 0 };
+	AUTO_DONE(text) answer = { 0 };
+	strv_printf(&numbers, "%d", fd);
+	int r = run("kernel", &numbers, &fd, 1, &answer, err);
+	return r < 0 ? r : two_lines(&answer, ret_release, ret_what, err);
+}
+
+int extract_module(const struct extract_module *module, int out_fd, char **ret_vermagic,
+	char **ret_depends, struct err *err)
+{
+	AUTO_DONE(strv) numbers = { 0 };
+	AUTO_DONE(text) answer = { 0 };
+	strv_printf(&numbers, "%d", module->fd);
+	strv_printf(&numbers, "%ju", (uintmax_t)module->offset);
+	strv_printf(&numbers, "%ju", (uintmax_t)module->size);
+	strv_printf(&numbers, "%d", (int)module->compression);
+	strv_printf(&numbers, "%d", out_fd);
+	const int fds[] = { module->fd, out_fd };
+	int r = run("module", &numbers, fds, ARRAY_LEN(fds), &answer, err);
+	return r < 0 ? r : two_lines(&answer, ret_vermagic, ret_depends, err);
 }

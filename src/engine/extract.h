@@ -24,3 +24,16 @@ MUST_CHECK int extract_convert_finish(struct worker *worker, struct layer_result
 	enum layer_compression *ret_compression, struct err *err);
 MUST_CHECK int extract_merge(const int *layer_fds, size_t len, int out_fd, uint64_t *ret_bytes,
 	struct err *err);
+
+/* The files of a Debian package as one plain tar. */
+MUST_CHECK int extract_deb(int deb_fd, int out_fd, struct err *err);
+/* A kernel's release, checked to be fit for a name, and what kind of file it is, for people. */
+MUST_CHECK int extract_kernel(int fd, char **ret_release, char **ret_what, struct err *err);
+/* A module's bytes, decompressed, into out_fd, and what it says of itself: a stranger's text. */
+struct extract_module {
+	int fd;
+	uint64_t offset, size;
+	enum layer_compression compression;
+};
+MUST_CHECK int extract_module(const struct extract_module *module, int out_fd, char **ret_vermagic,
+	char **ret_depends, struct err *err);

@@ -10,7 +10,8 @@
  *        images/sha256/HEX          merged metadata of the image with this id
  *        workloads/ID/              upper, work, log, exit, hosts, ...: what lasts of a workload
  *        unfinished/N               one locked file for each command now changing the store
- *        cache/                     compiled seccomp filters
+ *        kernels/NAME/              a kernel of virtual machines (kernels.h)
+ *        cache/                     compiled seccomp filters, the guest's initramfs
  * RUN/   ID/                        what lives of a workload; its first trace and its last
  *        mnt, images/               image mounts (storage.h)
  *        addresses/                 addresses in use (net.h)

@@ -128,8 +128,6 @@ static const struct step boot_steps[] = {
 
 int guest_boot(struct err *err)
 {
-	(void)umask(0);
-	int r = step_run("boot", boot_steps, ARRAY_LEN(boot_steps), NULL, err);
-	(void)umask(077);
-	return r;
+	(void)umask(022);
+	return step_run("boot", boot_steps, ARRAY_LEN(boot_steps), NULL, err);
 }

@@ -138,6 +138,22 @@ static int open_upper(const struct guest_root *root, struct err *err)
 	return create(context, 0, "mount what the workload writes", err);
 }
 
+/* The root directory is the upper one: it gets what the image says of its root, once. */
+static int make_upper_dirs(int fd, const char *image_dir, struct err *err)
+{
+	struct stat st;
+	if (mkdirat(fd, "work", 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "make the work directory");
+	if (faccessat(fd, "upper", F_OK, 0) == 0)
+		return 0;
+	if (stat(image_dir, &st) < 0)
+		return err_sys(err, errno, "look at the image's root");
+	if (mkdirat(fd, "upper", 0700) < 0 || fchownat(fd, "upper", st.st_uid, st.st_gid, 0) < 0 ||
+		fchmodat(fd, "upper", st.st_mode & 07777, 0) < 0)
+		return err_sys(err, errno, "make the upper directory");
+	return 0;
+}
+
 static int mount_upper(const struct guest_platform *platform, const struct guest_order *order,
 	struct guest_root *root, struct err *err)
 {
@@ -154,12 +170,7 @@ static int mount_upper(const struct guest_platform *platform, const struct guest
 	if (r < 0)
 		return r;
 	root->upper_dir = TAKE(target);
-	/* The root directory's mode is the upper directory's. */
-	if (mkdirat(fd, "upper", 0755) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "make the upper directory");
-	if (mkdirat(fd, "work", 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "make the work directory");
-	return 0;
+	return make_upper_dirs(fd, root->image_dir, err);
 }
 
 static int open_overlay(struct guest_root *root, bool is_volatile, struct err *err)
@@ -169,7 +180,11 @@ static int open_overlay(struct guest_root *root, bool is_volatile, struct err *e
 	AUTO_CLOSE int context = fsopen("overlay", FSOPEN_CLOEXEC);
 	if (context < 0)
 		return err_sys(err, errno, "the guest's kernel has no overlay");
-	if (option(context, "source", "overlay") < 0 ||
+	/* As on a host (storage_overlay.c): nothing that a copy of the upper part would not show.
+	 */
+	if (option(context, "source", "moat") < 0 || option(context, "index", "off") < 0 ||
+		option(context, "metacopy", "off") < 0 ||
+		option(context, "redirect_dir", "nofollow") < 0 ||
 		option(context, "lowerdir", root->image_dir) < 0 ||
 		option(context, "upperdir", upper) < 0 || option(context, "workdir", work) < 0 ||
 		(is_volatile && option(context, "volatile", NULL) < 0))

@@ -1,5 +1,6 @@
 /* main - moat-guest, /init of a virtual machine's initramfs.  What fails before the machine can be
- * told is told on the console. */
+ * told is told on the console.  With "-- trace" at the end of the kernel's command line each step
+ * is told there with its time. */
 #include <signal.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "base/log.h"
 #include "guest/guest.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
 	if (getpid() != 1) {
 		static const char words[] =
@@ -15,6 +16,9 @@ int main(void)
 		(void)!fd_write_all(STDERR_FILENO, words, sizeof(words) - 1);
 		return 125;
 	}
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "trace") == 0)
+			log_set_trace(true);
 	struct err err = { 0 };
 	int r = guest_boot(&err);
 	if (r == 0)

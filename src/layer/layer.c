@@ -41,13 +41,16 @@ int layer_detect(int fd, uint64_t offset, enum layer_compression *ret_compressio
 	return 0;
 }
 
-static int copy_all(struct feed *feed, int fd, struct err *err)
+static int copy_all(struct feed *feed, int fd, uint64_t max_bytes, struct err *err)
 {
 	for (;;) {
 		struct view part;
 		int r = feed_next(feed, UINT64_MAX, &part, err);
 		if (r < 0 || part.len == 0)
 			return r;
+		if (feed_position(feed) > max_bytes)
+			return err_set(err, ERR_LIMIT, "more than %ju bytes, decompressed",
+				(uintmax_t)max_bytes);
 		r = fd_write_all(fd, part.data, part.len);
 		if (r < 0)
 			return err_sys(err, -r, "write decompressed data");
@@ -70,8 +73,25 @@ int layer_decompress(int source_fd, enum layer_compression compression, int out_
 	AUTO(feed) feed = NULL;
 	int r = layer_stream_open(&stream, &feed, err);
 	if (r == 0)
-		r = copy_all(feed, out_fd, err);
+		r = copy_all(feed, out_fd, UINT64_MAX, err);
 	if (r == 0)
 		*ret_bytes = feed_position(feed);
 	return r;
+}
+
+int layer_expand(int source_fd, uint64_t offset, uint64_t size, enum layer_compression compression,
+	int out_fd, uint64_t max_bytes, struct err *err)
+{
+	uint64_t read_bytes = 0;
+	struct layer_stream stream = {
+		.fd = source_fd,
+		.offset = offset,
+		.size = size,
+		.compression = compression,
+		.blob_fd = -1,
+		.blob_bytes = &read_bytes,
+	};
+	AUTO(feed) feed = NULL;
+	int r = layer_stream_open(&stream, &feed, err);
+	return r < 0 ? r : copy_all(feed, out_fd, max_bytes, err);
 }

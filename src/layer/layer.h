@@ -10,7 +10,12 @@
 #include "base/digest.h"
 #include "base/err.h"
 
-enum layer_compression { LAYER_PLAIN, LAYER_GZIP, LAYER_ZSTD };
+enum layer_compression {
+	LAYER_PLAIN,
+	LAYER_GZIP,
+	LAYER_ZSTD,
+	LAYER_XZ /* of kernel packages and modules; no image has it, nor is it detected */
+};
 
 /* Loads what conversion needs (isa-l, GnuTLS): call before entering a jail. */
 MUST_CHECK int layer_init(struct err *err);
@@ -59,6 +64,15 @@ struct layer_member {
 };
 typedef int layer_member_fn(void *context, const struct layer_member *member, struct err *err);
 MUST_CHECK int layer_scan(int fd, layer_member_fn *fn, void *context, struct err *err);
+
+/* size bytes of source_fd from offset on, decompressed into out_fd: at most max_bytes. */
+MUST_CHECK int layer_expand(int source_fd, uint64_t offset, uint64_t size,
+	enum layer_compression compression, int out_fd, uint64_t max_bytes, struct err *err);
+
+/* Whether fd is a Debian package; and where in it the tar of its files is. */
+bool layer_deb_is(int fd);
+MUST_CHECK int layer_deb_data(int fd, uint64_t *ret_offset, uint64_t *ret_size,
+	enum layer_compression *ret_compression, struct err *err);
 
 /* Decompresses source_fd from its current offset to out_fd. */
 MUST_CHECK int layer_decompress(int source_fd, enum layer_compression compression, int out_fd,

@@ -40,9 +40,11 @@ MUST_CHECK int source_file_new(int fd, uint64_t offset, uint64_t size, struct so
 struct source *source_tap_new(struct source *take_inner, struct digest_hash *hash, int fd,
 	uint64_t *count);
 
-/* Decompressors of RFC 1952 (any number of members, zero bytes after the last one) and RFC 8878
- * (any number of frames).  An empty input is an error. */
+/* Decompressors of RFC 1952 (any number of members, zero bytes after the last one), RFC 8878 (any
+ * number of frames) and xz (any number of streams).  An empty input is an error. */
 MUST_CHECK int source_gunzip_new(struct feed *take_input, struct source **ret_source,
+	struct err *err);
+MUST_CHECK int source_unxz_new(struct feed *take_input, struct source **ret_source,
 	struct err *err);
 MUST_CHECK int source_unzstd_new(struct feed *take_input, struct source **ret_source,
 	struct err *err);

@@ -14,6 +14,10 @@
  * with one line on stderr. */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/text.h"
@@ -24,3 +28,38 @@ int vm_main(int argc, char **argv);
 /* Whether fd is a kernel this machine can start: ERR_INVALID says what is wrong.  ret_what gets a
  * word for people ("bzImage, boot protocol 2.15"). */
 MUST_CHECK int vm_kernel_check(int fd, struct text *ret_what, struct err *err);
+
+/* ---- guest kernels: all these read bytes of strangers ---- */
+
+/* The release that a kernel names itself ("6.1.0-56-cloud-amd64"): of a bzImage by its header, of
+ * an ELF program by its banner.  Only letters, digits and "._+~-" are a release. */
+MUST_CHECK int vm_kernel_release(int fd, struct text *ret_release, struct err *err);
+
+/* What a kernel module (ELF, uncompressed) says of itself in its section .modinfo; borrowed from
+ * bytes. */
+struct vm_module {
+	struct view depends;  /* names separated by commas */
+	struct view vermagic; /* the kernel's release, then flags */
+};
+MUST_CHECK int vm_module_read(struct view bytes, struct vm_module *ret_module, struct err *err);
+
+/* ---- initramfs archives: cpio "newc" (buffer-format.rst of Linux), one after another in memory */
+
+struct vm_cpio {
+	int fd; /* borrowed; written from its offset on */
+	uint64_t offset;
+	uint32_t inode; /* of the last entry */
+};
+struct vm_cpio_entry {
+	const char *name; /* no leading "/" */
+	mode_t mode;      /* with its type */
+	unsigned major, minor;
+	struct view bytes; /* of a regular file, unless source_fd is set */
+	bool has_source;
+	int source_fd; /* borrowed; size bytes from offset on */
+	uint64_t offset, size;
+};
+MUST_CHECK int vm_cpio_add(struct vm_cpio *cpio, const struct vm_cpio_entry *entry,
+	struct err *err);
+/* The trailer, and zeros up to a whole number of 512 bytes. */
+MUST_CHECK int vm_cpio_end(struct vm_cpio *cpio, struct err *err);

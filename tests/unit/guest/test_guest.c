@@ -103,6 +103,7 @@ static void rig_power_off(void)
 static _Noreturn void be_init(const struct scratch *scratch)
 {
 	here = scratch;
+	(void)umask(077); /* what the workload sees must not depend on it */
 	AUTO_FREE char *run = text_format("%s/run", scratch->path);
 	AUTO_FREE char *cgroup = text_format("moat/test-guest-%s", strrchr(scratch->path, '-') + 1);
 	const struct guest_platform platform = { .run_dir = run,
@@ -291,13 +292,14 @@ static void workload_runs_with_its_files_names_and_status(void **state)
 static void image_user_and_its_groups_are_resolved_inside(void **state)
 {
 	struct rig rig = rig_open(*state);
-	json *order = ORDER("sh", "-c", "id -u; id -g; id -G; umask; pwd");
+	json *order = ORDER("sh", "-c",
+		"id -u; id -g; id -G; umask; pwd; cat /etc/hosts; touch /tmp/mine && echo mine");
 	json_set_string(order, "user", "worker");
 	rig_ready(&rig, order);
 	tell(&rig, GUEST_GO, 0);
 	(void)hear(&rig, GUEST_STARTED);
 	AUTO_FREE char *out = read_stream(rig.streams[1]);
-	assert_string_equal(out, "1000\n1000\n1000 2000\n0022\n/\n");
+	assert_string_equal(out, "1000\n1000\n1000 2000\n0022\n/\n127.0.0.1 localhost\nmine\n");
 	assert_int_equal(hear_exit(&rig), 0);
 	assert_int_equal(rig_close(&rig), 0);
 }
@@ -618,8 +620,9 @@ static int make_image(void)
 		return -1;
 	image = text_format("%s/image.erofs", image_dir);
 	AUTO_FREE char *script =
-		text_format("cd %s && mkdir -p root/bin root/etc root/proc root/sys root/dev "
-			    "root/tmp && "
+		text_format("umask 022; cd %s && mkdir -p root/bin root/etc root/proc root/sys "
+			    "root/dev "
+			    "root/tmp && chmod 1777 root/tmp && "
 			    "cp $(command -v busybox) root/bin/busybox && "
 			    "for i in $(busybox --list); do ln -s busybox root/bin/$i 2>/dev/null; "
 			    "done && "
