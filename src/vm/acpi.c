@@ -342,7 +342,7 @@ int acpi_write(const struct acpi_machine *machine, const struct guest_mem *mem, 
 	add_mcfg(&tables);
 	set_rsdp(&tables, add_xsdt(&tables));
 
-	int r = tables.bytes.len <= LAYOUT_ACPI_SIZE
+	int r = tables.bytes.len <= LAYOUT_RESET_VECTOR - LAYOUT_ACPI
 			? guest_mem_write(mem, LAYOUT_ACPI, tables.bytes.data, tables.bytes.len)
 			: -EFAULT;
 	text_done(&tables.bytes);

@@ -166,6 +166,20 @@ static int write_cmdline(const struct boot *boot, const struct boot_kernel *kern
 	return r < 0 ? err_wrap(err, r, "place the kernel's command line") : 0;
 }
 
+/* Linux on hardware-reduced ACPI restarts by EFI, and where there is none by what a BIOS has at
+ * ffff:0, in real mode.  Here that writes to the reset register. */
+static int write_reset_vector(const struct guest_mem *mem)
+{
+	static const uint8_t code[] = {
+		0xba, LAYOUT_RESET_PORT & 0xff, LAYOUT_RESET_PORT >> 8, /* mov, to dx */
+		0xb0, LAYOUT_RESET_VALUE,                               /* mov, to al */
+		0xee,                                                   /* out */
+		0xf4,                                                   /* hlt */
+		0xeb, 0xfd,                                             /* jmp, to hlt */
+	};
+	return guest_mem_write(mem, LAYOUT_RESET_VECTOR, code, sizeof(code));
+}
+
 /* ---- the first processor ---- */
 
 static const struct cpu_segment flat_data = { .limit = UINT32_MAX,
@@ -249,6 +263,8 @@ int boot_load(const struct boot *boot, const struct guest_mem *mem, struct cpu_s
 		r = load_initrds(boot, &kernel, mem, &initrd, err);
 	if (r == 0)
 		r = write_cmdline(boot, &kernel, mem, err);
+	if (r == 0)
+		r = write_reset_vector(mem);
 	if (r < 0)
 		return r;
 	if (kernel.entry_kind == BOOT_LONG_MODE) {

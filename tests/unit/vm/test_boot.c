@@ -141,6 +141,8 @@ static void a_bzimage_is_placed_with_its_parameters(void **state)
 	assert_int_equal(get(mem, LAYOUT_BOOT_PARAMS + 0x70, 8), LAYOUT_ACPI);
 	assert_int_equal(get(mem, LAYOUT_BOOT_PARAMS + 0x210, 1), 0xff);
 	assert_int_equal(get(mem, LAYOUT_BOOT_PARAMS + 0x1e8, 1), 4);
+	assert_memory_equal(guest_mem_at(mem, LAYOUT_RESET_VECTOR, 6), "\xba\x02\x06\xb0\x01\xee",
+		6);
 	/* Page tables: the last large page below 4 GiB. */
 	assert_int_equal(get(mem, LAYOUT_PAGE_TABLES + 6 * 4096 - 8, 8), 0xffe00083);
 }
