@@ -5,8 +5,8 @@
  * is checked is that copy, what is used is that copy, and so a driver that flips its rings
  * meanwhile changes at most what it asks for.
  *
- * Bounds.  A chain has at most VIRTQ_CHAIN_MAX descriptors, indirect ones and empty ones included;
- * a loop runs into that bound.  The available index may be ahead by the queue's size at most.
+ * Bounds.  A chain has at most VIRTQ_CHAIN_MAX buffers, empty ones included, wherever their
+ * descriptors stand; a loop runs into that bound.  The available index may be ahead by the queue's size at most.
  *
  * Order (virtio 1.2, 2.7.13, 2.7.14).  The available index is loaded with acquire before its
  * entries; a used entry is stored before the used index is released; a full fence stands between
@@ -186,15 +186,16 @@ static bool collect(const struct virtq *queue, struct virtq_chain *chain)
 				     guest_mem_at(queue->mem, queue->desc, desc_bytes(queue->size)),
 		.table_len = queue->size,
 		.index = chain->head };
-	for (unsigned n = 0; n < VIRTQ_CHAIN_MAX; n++) {
+	for (unsigned buffers = 0; buffers < VIRTQ_CHAIN_MAX;) {
 		if (walk.table == NULL || walk.index >= walk.table_len)
 			return false;
 		struct descriptor descriptor = load_descriptor(walk.table, walk.index);
 		if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
 			if (!enter_indirect(queue, &walk, &descriptor))
 				return false;
-			continue;
+			continue; /* once at most */
 		}
+		buffers++;
 		if (!add_buffer(queue, chain, &descriptor))
 			return false;
 		if ((descriptor.flags & VRING_DESC_F_NEXT) == 0)

@@ -15,7 +15,7 @@
 #include "vm/guest_mem.h"
 
 #define VIRTQ_SIZE_MAX 256
-#define VIRTQ_CHAIN_MAX 128 /* descriptors of one request: bounded whatever the driver says */
+#define VIRTQ_CHAIN_MAX 128 /* buffers of one request: bounded whatever the driver says */
 
 struct virtq {
 	const struct guest_mem *mem;    /* borrowed */
