@@ -1,3 +1,5 @@
+#include "test.h"
+
 #include "device_rig.h"
 
 #include <poll.h>

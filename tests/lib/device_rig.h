@@ -2,8 +2,6 @@
  * the transport and the machine that write down what the device asks of them. */
 #pragma once
 
-#include "test.h"
-
 #include "base/json.h"
 #include "base/loop.h"
 #include "vm/device.h"

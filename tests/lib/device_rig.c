@@ -4,9 +4,13 @@
 #include "device_rig.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -123,7 +127,7 @@ void rig_open(struct rig *rig, const struct virtio_ops *ops,
 	CHECK(guest_mem_map(memfd_create("guest", MFD_CLOEXEC), 4 << 20, &rig->machine.mem, &err) ==
 		0);
 	for (unsigned i = 0; i < ops->queues; i++) {
-		struct loop_watch *watch = NULL;
+		struct loop_watch *watch = NULL; /* the loop's */
 		rig->virtio.again[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		CHECK(loop_watch_fd(rig->machine.loop, rig->virtio.again[i], EPOLLIN, on_again, rig,
 			      &watch, &err) == 0);
