@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/fd.h"
 #include "base/mem.h"
 
@@ -103,7 +104,20 @@ struct tap_source {
 	struct digest_hash *hash; /* borrowed */
 	uint64_t *count;          /* borrowed */
 	int fd;                   /* borrowed */
+	uint64_t begun;           /* up to here the disk has been asked to take it */
 };
+
+static int tap_copy(struct tap_source *tap, const void *bytes, size_t len, struct err *err)
+{
+	int r = fd_write_all(tap->fd, bytes, len);
+	if (r < 0)
+		return err_sys(err, -r, "write the blob");
+	if (*tap->count - tap->begun < DURABLE_STEP)
+		return 0;
+	r = durable_begin(tap->fd, tap->begun, *tap->count - tap->begun, err);
+	tap->begun = *tap->count;
+	return r;
+}
 
 static int tap_read(struct source *source, void *bytes, size_t len, size_t *ret_len,
 	struct err *err)
@@ -115,14 +129,12 @@ static int tap_read(struct source *source, void *bytes, size_t len, size_t *ret_
 		return r;
 	if (tap->hash != NULL)
 		digest_hash_add(tap->hash, bytes, got);
-	if (tap->fd >= 0) {
-		r = fd_write_all(tap->fd, bytes, got);
-		if (r < 0)
-			return err_sys(err, -r, "write the blob");
-	}
 	*tap->count += got;
-	*ret_len = got;
-	return 0;
+	if (tap->fd >= 0)
+		r = tap_copy(tap, bytes, got, err);
+	if (r == 0)
+		*ret_len = got;
+	return r;
 }
 
 static void tap_free(struct source *source)
