@@ -136,6 +136,14 @@ static size_t first_of(const struct load_layer *layers, size_t i)
 	return i;
 }
 
+/* The longest first, so that no core is left with it at the end. */
+static int compare_size(const void *a, const void *b, void *context)
+{
+	const struct load_layer *layers = context;
+	const struct load_layer *x = &layers[*(const size_t *)a], *y = &layers[*(const size_t *)b];
+	return x->size > y->size ? -1 : x->size < y->size;
+}
+
 static int finish_any(struct engine *engine, struct conversion *running, size_t *len,
 	struct err *err)
 {
@@ -166,8 +174,14 @@ static int convert_layers(struct engine *engine, const struct load_layer *layers
 	size_t parallel = cpus < 1                   ? 1
 			  : cpus > LOAD_PARALLEL_MAX ? LOAD_PARALLEL_MAX
 						     : (size_t)cpus;
+	AUTO_FREE size_t *order = mem_new(len, sizeof(*order));
+	for (size_t k = 0; k < len; k++)
+		order[k] = k;
+	if (len > 0)
+		qsort_r(order, len, sizeof(*order), compare_size, (void *)(uintptr_t)layers);
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < len; i++) {
+	for (size_t k = 0; r == 0 && k < len; k++) {
+		size_t i = order[k];
 		if (first_of(layers, i) != i || is_stored(engine, &layers[i].diff_id, &results[i]))
 			continue;
 		if (running_len == parallel)

@@ -283,6 +283,23 @@ walk() {
 	[[ $stderr == *sha256:* ]]
 }
 
+@test "a layer that the disk does not take is refused" {
+	# A file system that believes in more room than the disk below it has: writing fails only once
+	# the bytes go to the disk.
+	head -c 24M /dev/urandom >"$TEST_DIR/noise"
+	"$MOAT_TOP/tests/lib/mkimage.py" oci-tar "$TEST_DIR/b" --copy "noise=$TEST_DIR/noise" --tag disk:1
+	mkdir "$TEST_DIR/disk" "$TEST_DIR/mnt"
+	mount -t tmpfs -o size=16m tmpfs "$TEST_DIR/disk"
+	truncate -s 256M "$TEST_DIR/disk/image"
+	mkfs.ext4 -q -O ^has_journal "$TEST_DIR/disk/image"
+	mount -o loop "$TEST_DIR/disk/image" "$TEST_DIR/mnt"
+	run --separate-stderr ! "$MOAT" --root "$TEST_DIR/mnt/root" --run "$TEST_DIR/run" load \
+		-i "$TEST_DIR/b"
+	umount "$TEST_DIR/mnt"
+	umount "$TEST_DIR/disk"
+	one_line
+}
+
 @test "index_and_manifest_in_one_is_refused" {
 	"$MOAT_TOP/tests/lib/mkimage.py" oci-tar "$TEST_DIR/b" --busybox --file bad=1 --break two-meanings --tag b:1
 	run --separate-stderr ! moat load -i "$TEST_DIR/b"
