@@ -2,6 +2,8 @@
 # `make` leaves build/moat and build/moat-monitor, which run from there.
 
 BUILD ?= build
+T ?=
+S ?= 60
 
 all:
 	@tools/build $(BUILD)
@@ -27,11 +29,15 @@ tsan: # unit tests of what uses threads under the thread sanitizer
 system: all # needs root; T=run.bats or T="run.bats load.bats" for some
 	@tools/system $(BUILD) $(T)
 
+lab: all # the system tests in the lab (docs/lab.md); needs root; T=run.bats or T="a test's name" for some
+	@tools/lab $(BUILD) $(if $(T),"$(T)")
+
+lab-shell: all # a prompt in the lab
+	@tools/lab --shell $(BUILD)
+
 bench: all
 	@bench/run
 
-T ?=
-S ?= 60
 fuzz: # make fuzz T=tar S=60; without T each target in turn
 	@tools/fuzz "$(T)" "$(S)"
 
@@ -47,4 +53,4 @@ man: all # build/man, from the help and docs/man; needs scdoc
 install: all # with the manual pages where scdoc is there
 	meson install -C $(BUILD) --no-rebuild
 
-.PHONY: all demo unit test check asan tsan system bench fuzz fmt clean man install
+.PHONY: all demo unit test check asan tsan system lab lab-shell bench fuzz fmt clean man install

@@ -34,8 +34,8 @@ MUST_CHECK int path_read_link(int dirfd, const char *name, char **ret_target);
 /* Plain helpers for moat's own directories (trusted names, no hostile writer). */
 MUST_CHECK int path_make_dir(int dirfd, const char *path, mode_t mode); /* 0 if it is there */
 MUST_CHECK int path_make_dirs(const char *absolute, mode_t mode, struct err *err);
-/* Removes a file or a whole tree below dirfd; never follows a link, never crosses into another
- * mount; 0 if nothing is there. */
+/* Removes a file or a whole tree below dirfd; never follows a link, never crosses from name
+ * into another mount; 0 if nothing is there. */
 MUST_CHECK int path_remove_tree(int dirfd, const char *name, struct err *err);
 /* Bytes a tree uses on disk (st_blocks), each inode once. */
 MUST_CHECK int path_disk_usage(int dirfd, const char *name, uint64_t *ret_bytes);

@@ -59,6 +59,17 @@ static int open_dir(int dirfd, const char *name)
 	return fd >= 0 ? fd : -errno;
 }
 
+/* The way to the top of the tree is the caller's and may cross mounts: a data root is often one. */
+static int open_top(int dirfd, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	if (slash == NULL)
+		return open_dir(dirfd, path);
+	AUTO_FREE char *above = text_format("%.*s", (int)(slash - path) + 1, path);
+	AUTO_CLOSE int fd = openat(dirfd, above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : open_dir(fd, slash + 1);
+}
+
 static bool is_dot(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -138,7 +149,7 @@ static char *take_last(struct strv *pending)
 static int walk_tree(int dirfd, const char *name, const struct visitor *visitor)
 {
 	__attribute__((cleanup(walk_done))) struct walk walk = { .visitor = visitor, .fd = -1 };
-	int fd = open_dir(dirfd, name);
+	int fd = open_top(dirfd, name);
 	if (fd < 0)
 		return fd;
 	int r = enter(&walk, fd);

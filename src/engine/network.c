@@ -16,7 +16,7 @@
 
 #define ADDRESS_FILE "address"
 #define HOSTS_MAX 65536
-#define FIREWALL_DEADLINE_MS 10000
+#define FIREWALL_DEADLINE_MS 30000
 
 /* An address belongs to whoever still has a run directory. */
 static bool owner_lives(void *context, const char *owner)

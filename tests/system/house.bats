@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # house - the checkers are checked: each finds what it is for in a planted copy of the tree.
+# Not for the lab: it looks at the repository, not at moat.
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -168,6 +169,14 @@ object() { # SOURCE-TEXT: compiles it as src/cli/noun.c where meson would put it
 	run -0 $r sum good.tsv skip.tsv
 	[ "${lines[-1]}" = '3 passed, 0 failed, 1 skipped' ]
 	[[ $output == *because* ]]
+	# The lab's rows are for the lab alone, and no others are.
+	sed 's/^system/lab/' skip.tsv >lab.tsv
+	printf 'lab/needs_x lab because\n' >tests/expected-skips
+	run -0 $r sum good.tsv lab.tsv
+	run -1 $r sum good.tsv skip.tsv
+	printf 'lab/needs_x %s because\n' "$(tools/hostkind | head -n 1)" >tests/expected-skips
+	run ! $r sum good.tsv lab.tsv
+	: >tests/expected-skips
 	: >none.tsv
 	run -1 $r sum none.tsv
 	# A cmocka program that stops half way.

@@ -64,6 +64,41 @@ static void a_tree_of_5000_levels_is_removed_and_measured(void **state)
 			_exit(__LINE__ & 0xff); \
 	} while (0)
 
+static void assert_child_is_good(pid_t pid)
+{
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
+static void the_way_to_the_tree_may_cross_mounts(void **state)
+{
+	const struct scratch *scratch = *state;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct err err = { 0 };
+		uint64_t bytes;
+		if (unshare(CLONE_NEWNS) < 0)
+			_exit(77);
+		CHILD_CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+		AUTO_FREE char *mnt = text_format("%s/mnt", scratch->path);
+		AUTO_FREE char *tree = text_format("%s/tree", mnt);
+		AUTO_FREE char *deep = text_format("%s/tree/a/b", mnt);
+		CHILD_CHECK(path_make_dirs(mnt, 0755, &err) == 0);
+		CHILD_CHECK(mount("none", mnt, "tmpfs", 0, NULL) == 0);
+		CHILD_CHECK(path_make_dirs(deep, 0755, &err) == 0);
+		CHILD_CHECK(path_disk_usage(AT_FDCWD, tree, &bytes) == 0);
+		CHILD_CHECK(path_remove_tree(scratch->fd, "mnt/tree/a", &err) == 0);
+		CHILD_CHECK(path_make_dirs(deep, 0755, &err) == 0);
+		CHILD_CHECK(path_remove_tree(AT_FDCWD, tree, &err) == 0);
+		CHILD_CHECK(access(tree, F_OK) < 0);
+		_exit(0);
+	}
+	assert_child_is_good(pid);
+}
+
 static void a_mount_in_the_tree_is_refused(void **state)
 {
 	const struct scratch *scratch = *state;
@@ -87,11 +122,7 @@ static void a_mount_in_the_tree_is_refused(void **state)
 		CHILD_CHECK(path_remove_tree(scratch->fd, "tree", &err) == 0);
 		_exit(0);
 	}
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip();
-	assert_int_equal(status, 0);
+	assert_child_is_good(pid);
 }
 
 static void disk_usage_counts_each_inode_once(void **state)
@@ -147,6 +178,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_SCRATCH(a_tree_is_removed_and_links_are_not_followed),
 		IN_SCRATCH(a_tree_of_5000_levels_is_removed_and_measured),
+		IN_SCRATCH(the_way_to_the_tree_may_cross_mounts),
 		IN_SCRATCH(a_mount_in_the_tree_is_refused),
 		IN_SCRATCH(disk_usage_counts_each_inode_once),
 		IN_SCRATCH(path_remove_tree_races_with_another),
