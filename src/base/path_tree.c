@@ -4,7 +4,8 @@
  * hold mounts.  The walk therefore keeps no descriptor per level and does not recurse: one
  * directory is open at a time, each level remembers which subdirectories are still to be visited,
  * and the way up is "..", believed only if device and inode are those of the directory we came down
- * through.  The way down is openat2 without symlinks and without crossing a mount. */
+ * through.  The way down is openat2 without symlinks and without crossing a mount; only what stands
+ * before the last name of an absolute path may be reached by either. */
 #include "base/path.h"
 
 #include <dirent.h>
@@ -73,6 +74,18 @@ static int open_top(int dirfd, const char *path)
 static bool is_dot(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Where the walk begins.  The way to it, if absolute, is the engine's own: mounts and links there
+ * are what the user has made of his disks. */
+static int open_top(int dirfd, const char *name)
+{
+	const char *slash = name[0] == '/' ? strrchr(name, '/') : NULL;
+	if (slash == NULL)
+		return open_dir(dirfd, name);
+	AUTO_FREE char *way = text_format("%.*s/", (int)(slash - name), name);
+	AUTO_CLOSE int parent = open(way, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return parent < 0 ? -errno : open_dir(parent, slash + 1);
 }
 
 /* Visits every entry of the directory fd; those to go down into are listed in pending.  Straight

@@ -31,10 +31,9 @@ no_monitor_of() {
 }
 
 # Kills COMMAND at every system call of its first process; after each kill repairs by one `moat ps`, calls
-# the function SETTLE, and compares.  Processes that were still on their way out during that `ps` may need
-# one more command: how often is said, and what then is left is a failure.
+# the function SETTLE, and compares.
 kill_everywhere() {
-	local settle=$1 prepare=$2 total point status again=0
+	local settle=$1 prepare=$2 total point status
 	shift 2
 	$prepare
 	total=$("$FILE_DIR/killpoints" count "$@" 2>&1 >/dev/null </dev/null | tail -n 1)
@@ -49,15 +48,12 @@ kill_everywhere() {
 		[ $status -eq 0 ] || [ $status -eq 3 ]
 		moat ps >/dev/null
 		$settle
-		LEAKS_WAIT_S=2 leaks compare "$TEST_DIR/before" >/dev/null && continue
-		again=$((again + 1))
-		moat ps >/dev/null
 		leaks compare "$TEST_DIR/before" >&2 || {
 			echo "after a kill at system call $point of $total" >&2
 			return 1
 		}
 	done
-	echo "# $total kill points of: moat ${*:2:1}; $again needed a second command" >&3
+	echo "# $total kill points of: moat ${*:2:1}" >&3
 }
 
 nothing() {
