@@ -52,8 +52,9 @@ struct option_row {
 };
 
 /* Reads options into target; *ret_first is the index of the first argument that is none.  Options
- * end at the first argument (docker run IMAGE -x gives -x to the command).  --help prints the
- * command's help and returns 1 in *ret_help. */
+ * may stand behind arguments, which argv then has last; but of a command that takes another one
+ * they end at the first argument (docker run IMAGE -x gives -x to it).  --help prints the command's
+ * help and returns 1 in *ret_help. */
 MUST_CHECK int option_parse(struct cli *cli, int argc, char **argv, const struct option_row *rows,
 	size_t len, void *target, int *ret_first, bool *ret_help, struct err *err);
 
