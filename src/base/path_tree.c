@@ -76,18 +76,6 @@ static bool is_dot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Where the walk begins.  The way to it, if absolute, is the engine's own: mounts and links there
- * are what the user has made of his disks. */
-static int open_top(int dirfd, const char *name)
-{
-	const char *slash = name[0] == '/' ? strrchr(name, '/') : NULL;
-	if (slash == NULL)
-		return open_dir(dirfd, name);
-	AUTO_FREE char *way = text_format("%.*s/", (int)(slash - name), name);
-	AUTO_CLOSE int parent = open(way, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return parent < 0 ? -errno : open_dir(parent, slash + 1);
-}
-
 /* Visits every entry of the directory fd; those to go down into are listed in pending.  Straight
  * getdents64(2): readdir would want a descriptor of its own, opened, asked and closed again. */
 static int scan(int fd, const struct visitor *visitor, struct strv *pending)

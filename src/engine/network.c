@@ -61,7 +61,11 @@ static int reserve(struct launch *launch, struct err *err)
 		return r;
 	char text[INET_ADDRSTRLEN];
 	(void)inet_ntop(AF_INET, &launch->address, text, sizeof(text));
-	return file_write_at(launch->dirs.run_fd, ADDRESS_FILE, 0600, view_of(text), err);
+	r = file_write_at(launch->dirs.run_fd, ADDRESS_FILE, 0600, view_of(text), err);
+	/* Without the note nobody would know later whose address it is. */
+	if (r < 0)
+		(void)!net_address_release(dir, launch->id, launch->address, NULL);
+	return r;
 }
 
 static int write_hosts(struct launch *launch, struct err *err)
