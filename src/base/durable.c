@@ -78,6 +78,20 @@ int durable_sync_dir(int dirfd, struct err *err)
 	return 0;
 }
 
+int durable_sync(int fd, struct err *err)
+{
+	return fsync(fd) < 0 ? err_sys(err, errno, "sync a file") : 0;
+}
+
+int durable_begin(int fd, uint64_t offset, uint64_t len, struct err *err)
+{
+	/* ESPIPE: neither file nor block device, so there is nothing to bring anywhere. */
+	if (sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE) < 0 &&
+		errno != ESPIPE)
+		return err_sys(err, errno, "start to sync a file");
+	return 0;
+}
+
 int durable_write(int dirfd, const char *name, mode_t mode, struct view bytes, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;

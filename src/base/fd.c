@@ -183,6 +183,11 @@ int fd_set_nonblocking(int fd, bool on)
 	return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK, on);
 }
 
+int fd_set_direct(int fd, bool on)
+{
+	return set_flag(fd, F_GETFL, F_SETFL, O_DIRECT, on);
+}
+
 int fd_set_cloexec(int fd, bool on)
 {
 	return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);

@@ -30,6 +30,9 @@ MUST_CHECK int file_write_at(int dirfd, const char *path, mode_t mode, struct vi
 MUST_CHECK int file_poke_at(int dirfd, const char *path, const char *value, struct err *err);
 
 MUST_CHECK int fd_set_nonblocking(int fd, bool on);
+/* Past the page cache: offset, length and address of a transfer must be whole blocks.  -EINVAL
+ * where the file system cannot. */
+MUST_CHECK int fd_set_direct(int fd, bool on);
 MUST_CHECK int fd_set_cloexec(int fd, bool on);
 /* Closes every descriptor above 2 but those listed (sorted or not). */
 MUST_CHECK int fd_close_others(const int *keep, size_t keep_len);

@@ -21,6 +21,14 @@ void *mem_new(size_t count, size_t size)
 	return memory;
 }
 
+void *mem_new_pages(size_t size)
+{
+	void *memory = aligned_alloc(MEM_PAGE, (size + MEM_PAGE - 1) / MEM_PAGE * MEM_PAGE);
+	if (memory == NULL)
+		out_of_memory();
+	return memory;
+}
+
 void *mem_grow(void *take_memory, size_t count, size_t size)
 {
 	void *memory = reallocarray(take_memory, count > 0 ? count : 1, size > 0 ? size : 1);

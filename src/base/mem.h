@@ -18,6 +18,10 @@ void *mem_new(size_t count, size_t size) __attribute__((returns_nonnull));
 /* Like realloc of count * size bytes; aborts.  New bytes are not zeroed. */
 void *mem_grow(void *take_memory, size_t count, size_t size) __attribute__((returns_nonnull));
 
+/* Memory at a page's start, for transfers without a copy; not zeroed; aborts. */
+void *mem_new_pages(size_t size) __attribute__((returns_nonnull));
+#define MEM_PAGE 4096
+
 char *mem_strdup(const char *text) __attribute__((returns_nonnull));
 
 /* Zeroed memory of a size from outside: ERR_LIMIT above max_bytes, ERR_SYSTEM when there is none.

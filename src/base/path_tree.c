@@ -4,7 +4,8 @@
  * hold mounts.  The walk therefore keeps no descriptor per level and does not recurse: one
  * directory is open at a time, each level remembers which subdirectories are still to be visited,
  * and the way up is "..", believed only if device and inode are those of the directory we came down
- * through.  The way down is openat2 without symlinks and without crossing a mount. */
+ * through.  The way down is openat2 without symlinks and without crossing a mount; only what stands
+ * before the last name of an absolute path may be reached by either. */
 #include "base/path.h"
 
 #include <dirent.h>

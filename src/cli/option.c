@@ -47,11 +47,19 @@ static int apply(const struct option_row *row, void *target, const char *value, 
 	return 0;
 }
 
+/* Where the arguments end with a command's own, its options are not ours. */
+static bool ends_at_first_argument(const struct cli *cli)
+{
+	return cli->command == NULL || strstr(cli->command->arguments, "[ARG...]") != NULL;
+}
+
 /* getopt's own tables from ours. */
-static void build(const struct option_row *rows, size_t len, struct option *longs, char *shorts)
+static void build(const struct cli *cli, const struct option_row *rows, size_t len,
+	struct option *longs, char *shorts)
 {
 	size_t at = 0;
-	shorts[at++] = '+'; /* options end at the first argument */
+	if (ends_at_first_argument(cli))
+		shorts[at++] = '+';
 	shorts[at++] = ':'; /* a missing value is told apart from an unknown flag */
 	for (size_t i = 0; i < len; i++) {
 		bool is_flag = rows[i].type == OPTION_FLAG;
@@ -101,7 +109,7 @@ int option_parse(struct cli *cli, int argc, char **argv, const struct option_row
 	CHECK(len <= ROWS_MAX);
 	struct option longs[ROWS_MAX + 2];
 	char shorts[2 * ROWS_MAX + 3];
-	build(rows, len, longs, shorts);
+	build(cli, rows, len, longs, shorts);
 	*ret_help = false;
 	optind = 0; /* glibc: start over */
 	opterr = 0;

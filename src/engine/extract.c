@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/durable.h"
 #include "base/fd.h"
 #include "base/jail.h"
 #include "base/limits.h"
@@ -98,6 +99,12 @@ static int job_convert(struct job *job, struct err *err)
 	}
 	struct layer_result result;
 	int r = layer_convert(&layer, &result, err);
+	/* Here, where other workers go on meanwhile.  Whoever gives the names syncs again: a worker
+	 * is not believed. */
+	if (r == 0 && layer.blob_fd >= 0)
+		r = durable_sync(layer.blob_fd, err);
+	if (r == 0)
+		r = durable_sync(layer.erofs_fd, err);
 	if (r == 0)
 		text_printf(&job->answer, "%s %s %ju %ju %ju %ju %d", result.blob.hex,
 			result.diff_id.hex, (uintmax_t)result.blob_bytes,

@@ -136,6 +136,14 @@ static size_t first_of(const struct load_layer *layers, size_t i)
 	return i;
 }
 
+/* The longest first, so that no core is left with it at the end. */
+static int compare_size(const void *a, const void *b, void *context)
+{
+	const struct load_layer *layers = context;
+	const struct load_layer *x = &layers[*(const size_t *)a], *y = &layers[*(const size_t *)b];
+	return x->size > y->size ? -1 : x->size < y->size;
+}
+
 static int finish_any(struct engine *engine, struct conversion *running, size_t *len,
 	struct err *err)
 {
@@ -166,8 +174,14 @@ static int convert_layers(struct engine *engine, const struct load_layer *layers
 	size_t parallel = cpus < 1                   ? 1
 			  : cpus > LOAD_PARALLEL_MAX ? LOAD_PARALLEL_MAX
 						     : (size_t)cpus;
+	AUTO_FREE size_t *order = mem_new(len, sizeof(*order));
+	for (size_t k = 0; k < len; k++)
+		order[k] = k;
+	if (len > 0)
+		qsort_r(order, len, sizeof(*order), compare_size, (void *)(uintptr_t)layers);
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < len; i++) {
+	for (size_t k = 0; r == 0 && k < len; k++) {
+		size_t i = order[k];
 		if (first_of(layers, i) != i || is_stored(engine, &layers[i].diff_id, &results[i]))
 			continue;
 		if (running_len == parallel)
@@ -364,7 +378,7 @@ static int say_loaded(const struct image_plan *plan, engine_progress_fn *progres
 int engine_load(struct engine *engine, const char *path, engine_progress_fn *progress,
 	void *context, struct err *err)
 {
-	int marker = -1;
+	struct store_marker marker = { .fd = -1 };
 	AUTO_DONE(archive) archive = { .fd = -1 };
 	AUTO_DONE(image_archive) images = { 0 };
 	int r = archive_open(engine, path, &archive, err);
@@ -380,7 +394,7 @@ int engine_load(struct engine *engine, const char *path, engine_progress_fn *pro
 		if (r == 0)
 			r = say_loaded(&images.images[i], progress, context, err);
 	}
-	store_end(engine, marker);
+	store_end(engine, &marker);
 	/* A failure leaves files that no row names. */
 	if (r < 0)
 		(void)!store_sweep(engine, NULL);

@@ -16,7 +16,7 @@
 
 #define ADDRESS_FILE "address"
 #define HOSTS_MAX 65536
-#define FIREWALL_DEADLINE_MS 10000
+#define FIREWALL_DEADLINE_MS 30000
 
 /* An address belongs to whoever still has a run directory. */
 static bool owner_lives(void *context, const char *owner)
@@ -61,7 +61,11 @@ static int reserve(struct launch *launch, struct err *err)
 		return r;
 	char text[INET_ADDRSTRLEN];
 	(void)inet_ntop(AF_INET, &launch->address, text, sizeof(text));
-	return file_write_at(launch->dirs.run_fd, ADDRESS_FILE, 0600, view_of(text), err);
+	r = file_write_at(launch->dirs.run_fd, ADDRESS_FILE, 0600, view_of(text), err);
+	/* Without the note nobody would know later whose address it is. */
+	if (r < 0)
+		(void)!net_address_release(dir, launch->id, launch->address, NULL);
+	return r;
 }
 
 static int write_hosts(struct launch *launch, struct err *err)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "layer/erofs_format.h"
@@ -21,6 +22,7 @@ void erofs_out_init(struct erofs_out *out, int fd, uint64_t start)
 		.fd = fd,
 		.buffer = mem_new(1, BUFFER_BYTES),
 		.start = start,
+		.begun = start,
 	};
 }
 
@@ -34,17 +36,28 @@ uint64_t erofs_out_position(const struct erofs_out *out)
 	return out->start + out->len;
 }
 
+static int write_now(struct erofs_out *out, const void *bytes, size_t len, struct err *err)
+{
+	int r = fd_pwrite_all(out->fd, bytes, len, out->start);
+	if (r < 0)
+		return err_sys(err, -r, "write %zu bytes of the image", len);
+	out->start += len;
+	out->size = out->start;
+	if (out->start - out->begun < DURABLE_STEP)
+		return 0;
+	r = durable_begin(out->fd, out->begun, out->start - out->begun, err);
+	out->begun = out->start;
+	return r;
+}
+
 static int flush(struct erofs_out *out, struct err *err)
 {
 	if (out->len == 0)
 		return 0;
-	int r = fd_pwrite_all(out->fd, out->buffer, out->len, out->start);
-	if (r < 0)
-		return err_sys(err, -r, "write %zu bytes of the image", out->len);
-	out->start += out->len;
-	out->size = out->start;
-	out->len = 0;
-	return 0;
+	int r = write_now(out, out->buffer, out->len, err);
+	if (r == 0)
+		out->len = 0;
+	return r;
 }
 
 static int check_room(struct erofs_out *out, uint64_t len, struct err *err)
@@ -67,14 +80,7 @@ int erofs_out_write(struct erofs_out *out, const void *bytes, size_t len, struct
 		return 0;
 	}
 	r = flush(out, err);
-	if (r < 0)
-		return r;
-	r = fd_pwrite_all(out->fd, bytes, len, out->start);
-	if (r < 0)
-		return err_sys(err, -r, "write %zu bytes of the image", len);
-	out->start += len;
-	out->size = out->start;
-	return 0;
+	return r < 0 ? r : write_now(out, bytes, len, err);
 }
 
 int erofs_out_zeros(struct erofs_out *out, uint64_t len, struct err *err)

@@ -13,6 +13,7 @@ struct erofs_out {
 	size_t len;      /* bytes in buffer */
 	uint64_t start;  /* where buffer belongs in the file */
 	uint64_t size;   /* of the file so far, as written */
+	uint64_t begun;  /* up to here the disk has been asked to take it */
 };
 
 /* The first byte goes to offset start. */

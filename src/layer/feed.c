@@ -227,7 +227,7 @@ int feed_new(struct source *take_source, struct feed_shape shape, struct digest_
 	feed->shape = shape;
 	feed->hash = hash;
 	feed->max_bytes = max_bytes;
-	feed->slots = mem_new(shape.slots, shape.slot_bytes);
+	feed->slots = mem_new_pages(shape.slots * shape.slot_bytes);
 	feed->lens = mem_new(shape.slots, sizeof(*feed->lens));
 	pthread_mutex_init(&feed->lock, NULL);
 	pthread_cond_init(&feed->may_fill, NULL);

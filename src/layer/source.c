@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/fd.h"
 #include "base/mem.h"
 
@@ -103,7 +104,40 @@ struct tap_source {
 	struct digest_hash *hash; /* borrowed */
 	uint64_t *count;          /* borrowed */
 	int fd;                   /* borrowed */
+	bool direct;              /* fd goes past the page cache */
+	uint64_t begun;           /* up to here the disk has been asked to take it */
 };
+
+/* Past the page cache where that works, as nobody reads a blob soon.  The last piece has no whole
+ * number of blocks, and a reader's buffer or the file's blocks may not suit: then through the cache
+ * from here on.  Writing a piece again is no harm. */
+static int tap_write(struct tap_source *tap, const void *bytes, size_t len, uint64_t offset)
+{
+	if (tap->direct) {
+		bool fits = len % MEM_PAGE == 0 && (uintptr_t)bytes % MEM_PAGE == 0;
+		int r = fits ? fd_pwrite_all(tap->fd, bytes, len, offset) : -EINVAL;
+		if (r != -EINVAL)
+			return r;
+		tap->direct = false;
+		r = fd_set_direct(tap->fd, false);
+		if (r < 0)
+			return r;
+	}
+	return fd_pwrite_all(tap->fd, bytes, len, offset);
+}
+
+static int tap_copy(struct tap_source *tap, const void *bytes, size_t len, struct err *err)
+{
+	int r = tap_write(tap, bytes, len, *tap->count);
+	if (r < 0)
+		return err_sys(err, -r, "write the blob");
+	uint64_t end = *tap->count + len;
+	if (end - tap->begun < DURABLE_STEP)
+		return 0;
+	r = durable_begin(tap->fd, tap->begun, end - tap->begun, err);
+	tap->begun = end;
+	return r;
+}
 
 static int tap_read(struct source *source, void *bytes, size_t len, size_t *ret_len,
 	struct err *err)
@@ -116,9 +150,9 @@ static int tap_read(struct source *source, void *bytes, size_t len, size_t *ret_
 	if (tap->hash != NULL)
 		digest_hash_add(tap->hash, bytes, got);
 	if (tap->fd >= 0) {
-		r = fd_write_all(tap->fd, bytes, got);
+		r = tap_copy(tap, bytes, got, err);
 		if (r < 0)
-			return err_sys(err, -r, "write the blob");
+			return r;
 	}
 	*tap->count += got;
 	*ret_len = got;
@@ -147,6 +181,7 @@ struct source *source_tap_new(struct source *take_inner, struct digest_hash *has
 		.hash = hash,
 		.count = count,
 		.fd = fd,
+		.direct = fd >= 0 && fd_set_direct(fd, true) == 0,
 	};
 	return &tap->base;
 }

@@ -35,8 +35,9 @@ DEFINE_AUTO(source)
 MUST_CHECK int source_file_new(int fd, uint64_t offset, uint64_t size, struct source **ret_source,
 	struct err *err);
 
-/* What passes through is added to hash (borrowed, NULL: none), written to fd (borrowed, -1: none)
- * and counted in *count, which may be read once the stream has ended. */
+/* What passes through is added to hash (borrowed, NULL: none), written to the file fd from its
+ * start on (borrowed, -1: none; its O_DIRECT flag may change) and counted in *count, which may be
+ * read once the stream has ended. */
 struct source *source_tap_new(struct source *take_inner, struct digest_hash *hash, int fd,
 	uint64_t *count);
 

@@ -145,6 +145,29 @@ def wide_dir(count):
     return b"".join(entry(b"wide/file-%06d" % ((i * 7919) % count)) for i in range(count)) + END
 
 
+def edges():
+    """Symlinks and directories about as long as a block has room for behind the inode."""
+    out = []
+    for length in (*range(4030, 4036), 4095):
+        records = [(b"linkpath", b"s" * length)]
+        out.append(pax(records) + entry(b"link-%d" % length, flag=b"2"))
+    for length in range(238, 248):  # with "." and "..", and 12 bytes for each, the names take 4028 to 4037
+        names = [b"%02d" % i + b"n" * 253 for i in range(14)] + [b"m" * length, b"o"]
+        out += [pax([(b"path", b"dir-%d/" % length + name)]) + entry(b"f", b"x") for name in names]
+    return b"".join(out) + END
+
+
+def large_extents():
+    """A sparse file for which large chunks are best, several to a run."""
+    size = 6 << 30
+    extents = [(1 << 30, 300 << 10), (4 << 30, 200 << 10), (size, 0)]
+    records = [(b"GNU.sparse.size", b"%d" % size), (b"GNU.sparse.numblocks", b"3"),
+               (b"GNU.sparse.name", b"sparse"),
+               (b"GNU.sparse.map", b",".join(b"%d,%d" % pair for pair in extents))]
+    data = b"".join(b"%07d\n" % (i * 8) for i in range(500 << 7))
+    return pax(records) + entry(b"GNUSparseFile.0/sparse", data) + END
+
+
 def old_gnu_sparse():
     def field(offset, size):
         return base256(offset, 12) + base256(size, 12)
@@ -198,6 +221,8 @@ def ordinary():
     yield "plain-sparse-old", old_gnu_sparse()
     for version in range(3):
         yield "plain-sparse-pax%d" % version, pax_sparse(version)
+    yield "plain-sparse-large", large_extents()
+    yield "plain-edges", edges()
     yield "plain-names", b"".join(entry(name) for name in
                                   (b"!", b".a", b"..b", b"-", b"...", b".-", b"\xff\xfe", b"a" * 99)) + END
 

@@ -55,6 +55,12 @@ def facts_of(dir_fd, name, status):
     return facts
 
 
+def is_listed_wrongly(entry, status):
+    """Whether the directory gives another type than the inode: find and ls trust it."""
+    said = [entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False), entry.is_symlink()]
+    return said != [is_type(status.st_mode) for is_type in (stat.S_ISDIR, stat.S_ISREG, stat.S_ISLNK)]
+
+
 def walk(folder):
     found, inodes = {}, {}
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -62,13 +68,17 @@ def walk(folder):
     pending = [(b"", root)]
     while pending:
         path, fd = pending.pop()
-        for name in sorted(os.fsencode(entry) for entry in os.listdir(fd)):
+        with os.scandir(fd) as listed:
+            entries = sorted((os.fsencode(entry.name), entry) for entry in listed)
+        for name, entry in entries:
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # overlayfs lists whiteouts of directories that only one layer has
             full = path + b"/" + name
             found[full] = facts_of(fd, name, status)
+            if is_listed_wrongly(entry, status):
+                found[full]["listed as another type"] = True
             if stat.S_ISDIR(status.st_mode):
                 child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 pending.append((full, child))

@@ -147,6 +147,11 @@ object() { # SOURCE-TEXT: compiles it as src/cli/noun.c where meson would put it
 	finds clang_tidy 'src/cli/a.c:5'
 }
 
+@test "a bug planted in the writer of images is seen by fsck.erofs or the walker" {
+	run -0 python3 "$MOAT_TOP/tests/lib/layer_mutants.py" "${MOAT%/*}"
+	echo "# $output" >&3
+}
+
 @test "results: failures, lost tests and skips without a reason are red" {
 	local r=tools/results
 	mkdir -p tests

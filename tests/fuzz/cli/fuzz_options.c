@@ -26,7 +26,7 @@ static void check_record(const struct workload_spec *spec)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct command command = { .words = "run", .arguments = "IMAGE" };
+	static const struct command command = { .words = "run", .arguments = "IMAGE [ARG...]" };
 	struct cli cli = { .command = &command };
 	AUTO_DONE(strv) argv = { 0 };
 	strv_add(&argv, "run");

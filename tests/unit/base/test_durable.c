@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/durable.h"
@@ -117,6 +118,38 @@ static void linking_works_without_the_right_to_link_descriptors(void **state)
 	assert_content(scratch, "f", "x");
 }
 
+static void a_sync_that_fails_is_told(void **state)
+{
+	const struct scratch *scratch = *state;
+	struct err err = { 0 };
+	AUTO_CLOSE int fd = -1;
+	assert_int_equal(durable_temp(scratch->fd, &fd, &err), 0);
+	assert_int_equal(fd_write_all(fd, "data", 4), 0);
+	assert_int_equal(durable_sync(fd, &err), 0);
+	fault_set("fsync", 1, EIO);
+	assert_int_equal(durable_sync(fd, &err), -EIO);
+	assert_true(fault_clear());
+}
+
+static void beginning_to_sync_needs_a_file_but_no_disk(void **state)
+{
+	const struct scratch *scratch = *state;
+	struct err err = { 0 };
+	int ends[2];
+	AUTO_CLOSE int fd = -1;
+	AUTO_CLOSE int memory = memfd_create("file", MFD_CLOEXEC);
+	assert_int_equal(durable_temp(scratch->fd, &fd, &err), 0);
+	assert_int_equal(fd_write_all(fd, "data", 4), 0);
+	assert_int_equal(durable_begin(fd, 0, 4, &err), 0);
+	assert_int_equal(durable_begin(fd, 4096, DURABLE_STEP, &err), 0);
+	assert_int_equal(durable_begin(memory, 0, 4, &err), 0);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(durable_begin(ends[1], 0, 4, &err), 0);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	assert_int_equal(durable_begin(-1, 0, 4, &err), -EBADF);
+}
+
 static void a_file_system_without_unnamed_files_is_named(void **state)
 {
 	const struct scratch *scratch = *state;
@@ -134,6 +167,8 @@ int main(void)
 		IN_SCRATCH(every_failing_call_leaves_a_whole_file_or_none),
 		IN_SCRATCH(an_interrupted_write_is_continued),
 		IN_SCRATCH(linking_works_without_the_right_to_link_descriptors),
+		IN_SCRATCH(a_sync_that_fails_is_told),
+		IN_SCRATCH(beginning_to_sync_needs_a_file_but_no_disk),
 		IN_SCRATCH(a_file_system_without_unnamed_files_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

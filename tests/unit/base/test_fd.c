@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/mem.h"
 #include "fault.h"
 
 static int open_at(const struct scratch *scratch, const char *name, int flags)
@@ -155,6 +156,23 @@ static void flags_are_set_and_cleared(void **state)
 	assert_int_equal(fd_set_nonblocking(-1, true), -EBADF);
 }
 
+static void a_direct_descriptor_takes_whole_blocks(void **state)
+{
+	const struct scratch *scratch = *state;
+	AUTO_CLOSE int fd = open_at(scratch, "f", O_RDWR | O_CREAT);
+	AUTO_CLOSE int null = open("/dev/full", O_RDWR | O_CLOEXEC);
+	AUTO_FREE char *block = mem_new_pages(MEM_PAGE);
+	memset(block, 'x', MEM_PAGE);
+	int r = fd_set_direct(fd, true);
+	assert_true(r == 0 || r == -EINVAL);
+	assert_int_equal((fcntl(fd, F_GETFL) & O_DIRECT) != 0, r == 0);
+	assert_int_equal(fd_pwrite_all(fd, block, MEM_PAGE, 0), 0);
+	assert_int_equal(fd_set_direct(fd, false), 0);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_DIRECT, 0);
+	assert_int_equal(fd_pwrite_all(fd, block, 1, MEM_PAGE), 0);
+	assert_int_equal(fd_set_direct(null, true), -EINVAL);
+}
+
 static bool is_open(int fd)
 {
 	return fcntl(fd, F_GETFD) >= 0;
@@ -264,6 +282,7 @@ int main(void)
 		IN_SCRATCH(a_failed_file_write_leaves_the_old_file_alone),
 		IN_SCRATCH(file_poke_at_writes_into_what_is_there),
 		cmocka_unit_test(flags_are_set_and_cleared),
+		IN_SCRATCH(a_direct_descriptor_takes_whole_blocks),
 		cmocka_unit_test(only_the_kept_descriptors_stay_open),
 		cmocka_unit_test(descriptors_travel_with_a_message),
 		cmocka_unit_test(surplus_descriptors_are_closed_and_refused),

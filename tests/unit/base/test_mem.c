@@ -26,6 +26,16 @@ static void new_memory_is_zero(void **state)
 	assert_string_equal(grown, "abc");
 }
 
+static void new_pages_start_at_a_page(void **state)
+{
+	(void)state;
+	AUTO_FREE char *one = mem_new_pages(1);
+	AUTO_FREE char *more = mem_new_pages(MEM_PAGE + 1);
+	assert_int_equal((uintptr_t)one % MEM_PAGE, 0);
+	assert_int_equal((uintptr_t)more % MEM_PAGE, 0);
+	memset(more, 1, MEM_PAGE + 1);
+}
+
 static void mem_try_has_a_limit(void **state)
 {
 	(void)state;
@@ -84,6 +94,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(new_memory_is_zero),
+		cmocka_unit_test(new_pages_start_at_a_page),
 		cmocka_unit_test(mem_try_has_a_limit),
 		cmocka_unit_test(bugs_and_overflows_abort),
 	};

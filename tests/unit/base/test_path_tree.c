@@ -113,6 +113,16 @@ static void a_mount_in_the_tree_is_refused(void **state)
 		CHILD_CHECK(path_make_dirs(mnt, 0755, &err) == 0);
 		CHILD_CHECK(path_make_dirs(mnt_full, 0755, &err) == 0);
 		CHILD_CHECK(mount("none", mnt, "tmpfs", 0, NULL) == 0);
+		/* The way to a tree may lead over a mount and a link, as a data root does. */
+		AUTO_FREE char *below = text_format("%s/below/it", mnt);
+		CHILD_CHECK(path_make_dirs(below, 0755, &err) == 0);
+		AUTO_FREE char *link = text_format("%s/link", scratch->path);
+		CHILD_CHECK(symlink("tree/mnt", link) == 0);
+		AUTO_FREE char *over = text_format("%s/below", link);
+		uint64_t bytes;
+		CHILD_CHECK(path_disk_usage(AT_FDCWD, over, &bytes) == 0);
+		CHILD_CHECK(path_remove_tree(AT_FDCWD, over, &err) == 0);
+		CHILD_CHECK(access(over, F_OK) < 0 && unlink(link) == 0);
 		CHILD_CHECK(mount(scratch->path, mnt_full, NULL, MS_BIND, NULL) == 0);
 		CHILD_CHECK(path_remove_tree(scratch->fd, "tree", &err) == -EBUSY);
 		CHILD_CHECK(strstr(err.message, "something is mounted in it") != NULL);

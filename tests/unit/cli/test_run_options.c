@@ -2,7 +2,7 @@
 
 #include "cli/command.h"
 
-static const struct command command = { .words = "run", .arguments = "IMAGE" };
+static const struct command command = { .words = "run", .arguments = "IMAGE [ARG...]" };
 
 static int parse(const char *const *words, struct run_options *options, struct err *err)
 {

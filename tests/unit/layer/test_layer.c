@@ -5,6 +5,8 @@
 #include "tar_bytes.h"
 #include "test.h"
 
+#define CONTENT_BYTES (((size_t)20 << 20) + 123)
+
 static uint32_t crc32_of(const char *bytes, size_t len)
 {
 	uint32_t crc = ~0u;
@@ -63,8 +65,8 @@ static bool files_are_equal(int a, int b)
 	AUTO_DONE(text) left = { 0 };
 	AUTO_DONE(text) right = { 0 };
 	assert_true(lseek(a, 0, SEEK_SET) == 0 && lseek(b, 0, SEEK_SET) == 0);
-	assert_int_equal(fd_read_text(a, 1 << 20, "image", &left, NULL), 0);
-	assert_int_equal(fd_read_text(b, 1 << 20, "image", &right, NULL), 0);
+	assert_int_equal(fd_read_text(a, 64 << 20, "image", &left, NULL), 0);
+	assert_int_equal(fd_read_text(b, 64 << 20, "image", &right, NULL), 0);
 	return left.len == right.len && memcmp(left.data, right.data, left.len) == 0;
 }
 
@@ -87,6 +89,38 @@ static void the_image_is_the_same_however_the_blob_is_compressed(void **state)
 	assert_true(digest_is(&a.diff_id, &a.blob));
 	assert_true(a.entries == 5 && a.tar_bytes == archive.len && b.blob_bytes == members.len);
 	assert_true(files_are_equal(plain, zipped));
+}
+
+/* Longer than a ring and than a step of durable_begin(), in a file system with a disk below it. */
+static void a_long_blob_is_kept_byte_for_byte(void **state)
+{
+	const struct scratch *scratch = *state;
+	AUTO_DONE(text) archive = { 0 };
+	AUTO_FREE char *content = mem_new(1, CONTENT_BYTES);
+	for (size_t i = 0; i < CONTENT_BYTES; i++)
+		content[i] = (char)(i * 31 + i / 4099);
+	tar_bytes_add(&archive, "small", '0', content, 4097);
+	tar_bytes_add(&archive, "large", '0', content, CONTENT_BYTES);
+	tar_bytes_end(&archive);
+
+	AUTO_CLOSE int source = tar_bytes_file(&archive);
+	AUTO_CLOSE int blob = openat(scratch->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO_CLOSE int image = openat(scratch->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	const struct layer_job job = {
+		.source_fd = source,
+		.size = UINT64_MAX,
+		.blob_fd = blob,
+		.erofs_fd = image,
+	};
+	struct layer_result result;
+	struct err err = { 0 };
+	assert_int_equal(layer_convert(&job, &result, &err), 0);
+	assert_true(result.blob_bytes == archive.len && digest_is(&result.blob, &result.diff_id));
+	assert_true(files_are_equal(source, blob));
+	/* Each file starts at a block, the first behind the superblock's. */
+	AUTO_FREE char *found = mem_new(1, CONTENT_BYTES);
+	assert_int_equal(fd_pread_exact(image, found, CONTENT_BYTES, (uint64_t)3 * 4096), 0);
+	assert_memory_equal(found, content, CONTENT_BYTES);
 }
 
 static void every_damaged_byte_of_a_gzip_trailer_is_found(void **state)
@@ -262,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_image_is_the_same_however_the_blob_is_compressed),
+		IN_SCRATCH(a_long_blob_is_kept_byte_for_byte),
 		cmocka_unit_test(every_damaged_byte_of_a_gzip_trailer_is_found),
 		cmocka_unit_test(a_blob_cut_anywhere_is_refused),
 		cmocka_unit_test(garbage_after_the_last_member_is_refused),

@@ -325,14 +325,11 @@ TESTS = [
 ]
 
 
-def main():
-    if os.geteuid() != 0 or "erofs" not in open("/proc/filesystems").read():
-        print("needs root and EROFS")
-        return SKIP
+def enter_sandbox():
+    """A folder with the archives, in a mount namespace of its own; it is the working directory."""
     folder = tempfile.mkdtemp(prefix="moat-layer-")
     if libc.unshare(CLONE_NEWNS) < 0:
-        print("needs a mount namespace")
-        return SKIP
+        raise OSError(ctypes.get_errno(), "needs a mount namespace")
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
     os.chdir(folder)
     os.umask(0o022)
@@ -345,6 +342,20 @@ def main():
         for name, data in make():
             with open(name + ".tar", "wb") as out:
                 out.write(data)
+    return folder
+
+
+def leave_sandbox(folder):
+    libc.umount2(b"memory", MNT_DETACH)
+    os.chdir("/")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    if os.geteuid() != 0 or "erofs" not in open("/proc/filesystems").read():
+        print("needs root and EROFS")
+        return SKIP
+    folder = enter_sandbox()
     failed = 0
     for test in TESTS:
         try:
@@ -353,9 +364,7 @@ def main():
         except (AssertionError, OSError, subprocess.CalledProcessError) as error:
             print("FAILED", test.__name__, error)
             failed += 1
-    libc.umount2(b"memory", MNT_DETACH)
-    os.chdir("/")
-    shutil.rmtree(folder, ignore_errors=True)
+    leave_sandbox(folder)
     return 1 if failed else 0
 
 
