@@ -22,7 +22,7 @@
 #include "vm/pci.h"
 #include "vm/vm.h"
 
-enum { PAGE = 4096 };
+#define PAGE UINT64_C(4096)
 
 static int file_size(int fd, const char *what, uint64_t max, uint64_t *ret_size, struct err *err)
 {
@@ -204,15 +204,16 @@ static int write_gdt(const struct guest_mem *mem, uint64_t code)
 /* The first 4 GiB as they are, in pages of 2 MiB: one table of each upper level, four below. */
 static int write_page_tables(const struct guest_mem *mem)
 {
-	enum { ENTRIES = 512, DIRECTORIES = 4, WRITABLE = 3, LARGE = 1 << 7 };
-	uint64_t *tables = guest_mem_at(mem, LAYOUT_PAGE_TABLES, (2 + DIRECTORIES) * PAGE);
+	enum { WRITABLE = 3, LARGE = 1 << 7 };
+	const uint64_t entries = 512, directories = 4;
+	uint64_t *tables = guest_mem_at(mem, LAYOUT_PAGE_TABLES, (2 + directories) * PAGE);
 	if (tables == NULL)
 		return -EFAULT;
 	tables[0] = (LAYOUT_PAGE_TABLES + PAGE) | WRITABLE;
-	for (uint64_t i = 0; i < DIRECTORIES; i++)
-		tables[ENTRIES + i] = (LAYOUT_PAGE_TABLES + (2 + i) * PAGE) | WRITABLE;
-	for (uint64_t i = 0; i < DIRECTORIES * ENTRIES; i++)
-		tables[2 * ENTRIES + i] = i << 21 | WRITABLE | LARGE;
+	for (uint64_t i = 0; i < directories; i++)
+		tables[entries + i] = (LAYOUT_PAGE_TABLES + (2 + i) * PAGE) | WRITABLE;
+	for (uint64_t i = 0; i < directories * entries; i++)
+		tables[2 * entries + i] = i << 21 | WRITABLE | LARGE;
 	return 0;
 }
 

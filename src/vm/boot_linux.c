@@ -42,6 +42,8 @@ enum {
 	PARAMS_SIZE = 4096
 };
 
+#define HEADER_MAGIC 0x53726448u /* "HdrS" */
+
 static uint64_t get(const uint8_t *bytes, size_t offset, size_t len)
 {
 	uint64_t value = 0;
@@ -89,7 +91,7 @@ int boot_linux_load(int fd, uint64_t size, const uint8_t head[BOOT_HEAD],
 {
 	struct boot_kernel kernel = { 0 };
 	if (size < BOOT_HEAD || get(head, BOOT_FLAG, 2) != 0xaa55 ||
-		memcmp(head + MAGIC, "HdrS", 4) != 0)
+		get(head, MAGIC, 4) != HEADER_MAGIC)
 		return -ENOEXEC;
 	int r = check_header(head, size, &kernel, err);
 	if (r < 0)
@@ -133,7 +135,7 @@ int boot_write_params(const struct boot_kernel *kernel, const struct boot_initrd
 	} else {
 		/* An ELF kernel has no header: what it reads of one. */
 		put(params, BOOT_FLAG, 0xaa55, 2);
-		memcpy(params + MAGIC, "HdrS", 4);
+		put(params, MAGIC, HEADER_MAGIC, 4);
 		put(params, VERSION, VERSION_MIN, 2);
 		params[LOADFLAGS] = FLAG_LOADED_HIGH;
 	}

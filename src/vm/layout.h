@@ -16,7 +16,7 @@
 #define LAYOUT_ACPI UINT64_C(0xe0000) /* where a PC has them; the RSDP first */
 #define LAYOUT_ACPI_SIZE UINT64_C(0x20000)
 #define LAYOUT_RESET_VECTOR UINT64_C(0xffff0) /* the last 16 bytes of that */
-#define LAYOUT_HIGH UINT64_C(0x100000) /* kernels from here on */
+#define LAYOUT_HIGH UINT64_C(0x100000)        /* kernels from here on */
 
 #define LAYOUT_IOAPIC UINT32_C(0xfec00000)
 #define LAYOUT_LAPIC UINT32_C(0xfee00000)

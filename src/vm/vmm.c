@@ -154,7 +154,7 @@ static int run_machine(struct config *config, struct err *err)
 		r = machine_load(machine, err);
 	if (r == 0)
 		r = machine_run(machine, &outcome, err);
-	return r < 0 ? r : report(machine, &outcome, err);
+	return r != 0 ? r : report(machine, &outcome, err);
 }
 
 int vm_main(int argc, char **argv)

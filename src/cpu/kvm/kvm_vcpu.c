@@ -61,14 +61,12 @@ static int set_cpuid(struct kvm_vcpu *vcpu, const struct kvm_machine *machine, s
 
 static int set_msrs(struct kvm_vcpu *vcpu, struct err *err)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[1];
-	} msrs = {
-		.head.nmsrs = 1,
-		.entries = { { .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING } },
-	};
-	if (ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0)
+	const struct kvm_msr_entry entry = { .index = MSR_MISC_ENABLE,
+		.data = MISC_ENABLE_FAST_STRING };
+	AUTO_FREE struct kvm_msrs *msrs = mem_new(1, sizeof(*msrs) + sizeof(entry));
+	msrs->nmsrs = 1;
+	msrs->entries[0] = entry;
+	if (ioctl(vcpu->fd, KVM_SET_MSRS, msrs) < 0)
 		return err_sys(err, errno, "kvm: set the processor's registers");
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,6 +23,13 @@ static const int calls[] = { SYS_write, SYS_exit_group, SYS_openat, SYS_close, S
 	SYS_mkdir, SYS_brk, SYS_mmap, SYS_munmap, SYS_futex, SYS_fstat, SYS_sigaltstack,
 	SYS_rt_sigprocmask, SYS_statfs, SYS_chdir, SYS_getcwd };
 
+/* Two values of one argument, and bits of another call's. */
+static const struct jail_rule rules[] = {
+	{ .syscall = SYS_ioctl, .argument = 1, .mask = UINT32_MAX, .value = FIONREAD },
+	{ .syscall = SYS_ioctl, .argument = 1, .mask = UINT32_MAX, .value = FIONBIO },
+	{ .syscall = SYS_mprotect, .argument = 2, .mask = PROT_EXEC, .value = 0 },
+};
+
 enum { NOT_PRIVILEGED = 77 };
 
 /* Runs inside in a child that has entered the jail; returns its wait status. */
@@ -33,6 +41,8 @@ static int run_jailed(unsigned uid, void (*inside)(void))
 		struct err err = { 0 };
 		const struct jail jail = { .syscalls = calls,
 			.syscalls_len = ARRAY_LEN(calls),
+			.rules = rules,
+			.rules_len = ARRAY_LEN(rules),
 			.uid = uid };
 		/* The core file of a killed child is nobody's wish. */
 		(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
@@ -127,6 +137,38 @@ static void a_call_that_is_not_listed_kills(void **state)
 	}
 }
 
+static void call_allowed_values(void)
+{
+	(void)syscall(SYS_ioctl, -1, FIONREAD, 0);
+	(void)syscall(SYS_ioctl, -1, FIONBIO, 0);
+	/* The kernel looks at the lower half of a request only, and so does the rule. */
+	(void)syscall(SYS_ioctl, -1, UINT64_C(0xffffffff00000000) | FIONREAD, 0);
+	(void)syscall(SYS_mprotect, NULL, 4096, PROT_READ | PROT_WRITE);
+	(void)syscall(SYS_getuid);
+}
+
+static void call_other_ioctl(void)
+{
+	(void)syscall(SYS_ioctl, -1, TIOCSTI, 0);
+}
+
+static void call_executable_mprotect(void)
+{
+	(void)syscall(SYS_mprotect, NULL, 4096, PROT_READ | PROT_EXEC);
+}
+
+static void a_rule_allows_its_values_only(void **state)
+{
+	(void)state;
+	assert_int_equal(run_jailed(4321, call_allowed_values), 0);
+	void (*const attempts[])(void) = { call_other_ioctl, call_executable_mprotect };
+	for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
+		int status = run_jailed(4321, attempts[i]);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGSYS);
+	}
+}
+
 static void an_empty_list_is_refused(void **state)
 {
 	(void)state;
@@ -147,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_left_inside),
 		cmocka_unit_test(a_call_that_is_not_listed_kills),
+		cmocka_unit_test(a_rule_allows_its_values_only),
 		cmocka_unit_test(an_empty_list_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
