@@ -6,7 +6,8 @@
  * meanwhile changes at most what it asks for.
  *
  * Bounds.  A chain has at most VIRTQ_CHAIN_MAX buffers, empty ones included, wherever their
- * descriptors stand; a loop runs into that bound.  The available index may be ahead by the queue's size at most.
+ * descriptors stand; a loop runs into that bound.  The available index may be ahead by the queue's
+ * size at most.
  *
  * Order (virtio 1.2, 2.7.13, 2.7.14).  The available index is loaded with acquire before its
  * entries; a used entry is stored before the used index is released; a full fence stands between
