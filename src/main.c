@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "engine/engine.h"
+#include "vm/vm.h"
 
 static const struct {
 	const char *name;
@@ -12,6 +13,7 @@ static const struct {
 } roles[] = {
 	{ "@extract", engine_extract_main },
 	{ "@firewall", engine_firewall_main },
+	{ "@vmm", vm_main },
 };
 
 int main(int argc, char **argv)

@@ -100,31 +100,55 @@ static int drop_capabilities(struct err *err)
 	return 0;
 }
 
-/* Five instructions around two for each system call.  A chain costs nothing here: since Linux 5.11
- * the kernel keeps a bitmap of the numbers that are always allowed and does not run the filter for
- * them. */
-static int close_with_seccomp(const struct jail *jail, struct err *err)
+static struct sock_filter statement(unsigned code, uint32_t value)
 {
-	enum { AROUND = 5 };
-	if (jail->syscalls_len == 0 || jail->syscalls_len > (BPF_MAXINSNS - AROUND) / 2)
+	return (struct sock_filter)BPF_STMT((uint16_t)code, value);
+}
+
+static struct sock_filter jump_if_equal(uint32_t value, uint8_t if_true, uint8_t if_false)
+{
+	return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, if_true, if_false);
+}
+
+enum { LOAD = BPF_LD | BPF_W | BPF_ABS, RETURN = BPF_RET | BPF_K, AROUND = 5, RULE = 6, PLAIN = 2 };
+
+static size_t add_rule(struct sock_filter *filter, const struct jail_rule *rule)
+{
+	size_t n = 0;
+	/* Little-endian, as all that NATIVE_ARCH knows: the lower half comes first. */
+	filter[n++] = jump_if_equal((uint32_t)rule->syscall, 0, RULE - 1);
+	filter[n++] = statement(LOAD,
+		(uint32_t)(offsetof(struct seccomp_data, args) + 8 * (size_t)rule->argument));
+	filter[n++] = statement(BPF_ALU | BPF_AND | BPF_K, rule->mask);
+	filter[n++] = jump_if_equal(rule->value, 0, 1);
+	filter[n++] = statement(RETURN, SECCOMP_RET_ALLOW);
+	filter[n++] = statement(LOAD, offsetof(struct seccomp_data, nr));
+	return n;
+}
+
+/* A chain costs little: since Linux 5.11 the kernel keeps a bitmap of the numbers that are always
+ * allowed and does not run the filter for them. */
+int jail_close(const struct jail *jail, struct err *err)
+{
+	if (jail->syscalls_len == 0 || jail->syscalls_len > BPF_MAXINSNS || jail->rules_len > 256 ||
+		AROUND + PLAIN * jail->syscalls_len + RULE * jail->rules_len > BPF_MAXINSNS)
 		return err_set(err, ERR_INVALID, "jail: a list of %zu system calls",
 			jail->syscalls_len);
-	AUTO_FREE struct sock_filter *filter =
-		NEW_ARRAY(sock_filter, AROUND + 2 * jail->syscalls_len);
+	AUTO_FREE struct sock_filter *filter = NEW_ARRAY(sock_filter,
+		AROUND + PLAIN * jail->syscalls_len + RULE * jail->rules_len);
 	size_t n = 0;
-	filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, arch));
-	filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0);
-	filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	filter[n++] = statement(LOAD, offsetof(struct seccomp_data, arch));
+	filter[n++] = jump_if_equal(NATIVE_ARCH, 1, 0);
+	filter[n++] = statement(RETURN, SECCOMP_RET_KILL_PROCESS);
 	/* A number of the x32 ABI has a bit more and equals none of the list. */
-	filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, nr));
+	filter[n++] = statement(LOAD, offsetof(struct seccomp_data, nr));
+	for (size_t i = 0; i < jail->rules_len; i++)
+		n += add_rule(filter + n, &jail->rules[i]);
 	for (size_t i = 0; i < jail->syscalls_len; i++) {
-		filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-			(uint32_t)jail->syscalls[i], 0, 1);
-		filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		filter[n++] = jump_if_equal((uint32_t)jail->syscalls[i], 0, 1);
+		filter[n++] = statement(RETURN, SECCOMP_RET_ALLOW);
 	}
-	filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	filter[n++] = statement(RETURN, SECCOMP_RET_KILL_PROCESS);
 	struct sock_fprog program = { .len = (unsigned short)n, .filter = filter };
 	/* TSYNC: every thread, or none and a failure. */
 	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
@@ -145,7 +169,7 @@ static int give_up_root(const struct jail *jail, struct err *err)
 	return r;
 }
 
-int jail_enter(const struct jail *jail, struct err *err)
+int jail_leave(const struct jail *jail, struct err *err)
 {
 	if (geteuid() == 0) {
 		int r = give_up_root(jail, err);
@@ -157,5 +181,11 @@ int jail_enter(const struct jail *jail, struct err *err)
 		return r;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, errno, "jail: forbid new privileges");
-	return close_with_seccomp(jail, err);
+	return 0;
+}
+
+int jail_enter(const struct jail *jail, struct err *err)
+{
+	int r = jail_leave(jail, err);
+	return r < 0 ? r : jail_close(jail, err);
 }

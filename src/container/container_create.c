@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/proc.h"
+#include "base/report.h"
 #include "container/container.h"
 #include "container/container_clone.h"
 #include "container/container_init.h"
@@ -69,6 +70,14 @@ int container_create(const struct container_create *create, pid_t *ret_pid, int 
 	*ret_pid = pid;
 	*ret_pidfd = pidfd;
 	return 0;
+}
+
+int container_report_wait(int report_fd, enum container_report until, int timeout_ms,
+	struct err *err)
+{
+	return report_wait(report_fd,
+		until == CONTAINER_READY ? REPORT_IS_READY : REPORT_IS_STARTED, timeout_ms,
+		"the container", err);
 }
 
 int container_mounts_open(const struct container_spec *spec, int **ret_fds, size_t *ret_len,

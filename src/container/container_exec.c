@@ -14,10 +14,10 @@
 
 #include "base/fd.h"
 #include "base/proc.h"
+#include "base/report.h"
 #include "container/console.h"
 #include "container/container.h"
 #include "container/container_clone.h"
-#include "container/container_report.h"
 #include "container/container_spec.h"
 #include "container/process_setup.h"
 #include "container/seccomp_filter.h"

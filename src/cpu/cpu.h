@@ -32,8 +32,8 @@ MUST_CHECK int cpu_accel_open(const struct cpu_accel *accel, int *ret_fd, struct
 /* ---- one machine ---- */
 
 struct cpu_machine;
-/* accel_fd is from cpu_accel_open().  The machine has an interrupt controller for `cpus` vCPUs: local
- * APICs, an IOAPIC with 24 pins (and the legacy PIC and PIT, which Linux still probes). */
+/* accel_fd is from cpu_accel_open().  The machine has an interrupt controller for `cpus` vCPUs:
+ * local APICs, an IOAPIC with 24 pins (and the legacy PIC and PIT, which Linux still probes). */
 MUST_CHECK int cpu_machine_new(const struct cpu_accel *accel, int take_accel_fd, unsigned cpus,
 	struct cpu_machine **ret_machine, struct err *err);
 void cpu_machine_free(struct cpu_machine *machine); /* NULL is fine; after all its vCPUs */
@@ -49,7 +49,8 @@ MUST_CHECK int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *
 MUST_CHECK int cpu_machine_ioeventfd(struct cpu_machine *machine, int fd, uint64_t address,
 	unsigned len, bool is_pio, bool add, struct err *err);
 /* Message-signalled interrupts: route number gsi (24 .. CPU_ROUTES_MAX - 1) sends this message
- * whenever fd (an eventfd, borrowed) is written.  Set again to change the message; attached once. */
+ * whenever fd (an eventfd, borrowed) is written.  Set again to change the message; attached once.
+ */
 #define CPU_ROUTES_FIRST 24
 #define CPU_ROUTES_MAX 1024
 MUST_CHECK int cpu_machine_route_msi(struct cpu_machine *machine, unsigned gsi, uint64_t address,
@@ -65,7 +66,8 @@ MUST_CHECK int cpu_machine_irq_line(struct cpu_machine *machine, unsigned pin, b
 struct cpu_segment {
 	uint64_t base;
 	uint32_t limit;
-	uint16_t selector, attributes; /* attributes as in VMCB/VT-x: type, S, DPL, P, AVL, L, DB, G */
+	uint16_t selector,
+		attributes; /* attributes as in VMCB/VT-x: type, S, DPL, P, AVL, L, DB, G */
 };
 struct cpu_table {
 	uint64_t base;

@@ -1,11 +1,8 @@
 /* device - the rows of devices.def, and what becomes of one object of the configuration. */
 #include "vm/device.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "base/quote.h"
 
 #define DEVICE(type, ops, create)           \
@@ -42,17 +39,4 @@ int device_add(json *config, struct machine *machine, struct err *err)
 		return err_set(err, ERR_INVALID, "a device has no type");
 	AUTO_FREE char *quoted = quote_string(type);
 	return err_set(err, ERR_INVALID, "there is no device %s", quoted);
-}
-
-int device_take_fd(json *config, const char *key, int *ret_fd, struct err *err)
-{
-	int64_t number = json_get_int(config, key, -1);
-	int fd = number >= 0 && number <= INT32_MAX ? (int)number : -1;
-	if (fd < 0 || fcntl(fd, F_GETFD) < 0)
-		return err_set(err, ERR_INVALID, "%s names no open descriptor", key);
-	int r = fd_set_cloexec(fd, true);
-	if (r < 0)
-		return err_sys(err, -r, "take descriptor %d", fd);
-	*ret_fd = fd;
-	return 0;
 }

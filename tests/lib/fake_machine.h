@@ -145,6 +145,12 @@ int machine_take_window(struct machine *machine, uint64_t size, uint64_t alignme
 	return 0;
 }
 
+void machine_stop(struct machine *machine, enum machine_end end, int status)
+{
+	(void)end;
+	loop_stop(machine->loop, status);
+}
+
 /* ---- cpu.h ---- */
 
 int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
@@ -238,6 +244,24 @@ void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 		len > FAKE_HIGH_BYTES - (gpa - GUEST_MEM_HIGH))
 		return NULL;
 	return mem->high + (gpa - GUEST_MEM_HIGH);
+}
+
+int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len)
+{
+	const void *from = guest_mem_at(mem, gpa, len);
+	if (from == NULL)
+		return -EFAULT;
+	memcpy(bytes, from, len);
+	return 0;
+}
+
+int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes, uint64_t len)
+{
+	void *to = guest_mem_at(mem, gpa, len);
+	if (to == NULL)
+		return -EFAULT;
+	memcpy(to, bytes, len);
+	return 0;
 }
 
 uint64_t guest_mem_low(const struct guest_mem *mem)

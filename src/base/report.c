@@ -1,9 +1,8 @@
-/* container_report - ready, failed, or silence.
+/* report - ready, failed, or silence.
  *
- * The pipe's write end is closed by a successful exec, so end of file after "ready" means that the
- * workload's own program runs.  A failure carries the whole struct err, kind included, so that the
- * caller's exit status is right (127, 126, 125). */
-#include "container/container_report.h"
+ * A failure carries the whole struct err, kind included, so that the caller's exit status is right
+ * (127, 126, 125). */
+#include "base/report.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "container/container.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -37,7 +35,7 @@ void report_failure(int report_fd, const struct err *err)
 	(void)!fd_write_all(report_fd, &report, sizeof(report));
 }
 
-static int wait_readable(int fd, uint64_t end_ns, int timeout_ms, struct err *err)
+static int wait_readable(int fd, uint64_t end_ns, int timeout_ms, const char *who, struct err *err)
 {
 	for (;;) {
 		int left_ms = -1;
@@ -50,40 +48,39 @@ static int wait_readable(int fd, uint64_t end_ns, int timeout_ms, struct err *er
 		if (n > 0)
 			return 0;
 		if (n == 0)
-			return err_set(err, ERR_TIMEOUT, "the container did not start within %d ms",
+			return err_set(err, ERR_TIMEOUT, "%s did not start within %d ms", who,
 				timeout_ms);
 		if (errno != EINTR)
-			return err_sys(err, errno, "wait for the container");
+			return err_sys(err, errno, "wait for %s", who);
 	}
 }
 
-int container_report_wait(int report_fd, enum container_report until, int timeout_ms,
+int report_wait(int report_fd, enum report_stage until, int timeout_ms, const char *who,
 	struct err *err)
 {
 	uint64_t end_ns =
 		clock_monotonic_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * NS_PER_MS;
 	for (;;) {
-		int r = wait_readable(report_fd, end_ns, timeout_ms, err);
+		int r = wait_readable(report_fd, end_ns, timeout_ms, who, err);
 		if (r < 0)
 			return r;
 		struct report report;
 		r = fd_read_exact(report_fd, &report, sizeof(report));
-		if (r == -ENODATA && until == CONTAINER_STARTED)
+		if (r == -ENODATA && until == REPORT_IS_STARTED)
 			return 0;
 		if (r == -ENODATA)
 			return err_set(err, ERR_SYSTEM,
-				"the container's first process ended while it was being set up");
+				"%s's first process ended while it was being set up", who);
 		if (r < 0)
-			return err_sys(err, -r, "hear from the container");
+			return err_sys(err, -r, "hear from %s", who);
 		if (report.kind == REPORT_FAILURE) {
 			/* Bytes of another process: whatever they are, they end somewhere. */
 			report.err.message[sizeof(report.err.message) - 1] = '\0';
 			if (report.err.code >= 0 || report.err.kind >= ERR_KIND_COUNT)
-				return err_set(err, ERR_SYSTEM,
-					"the container sent no valid report");
+				return err_set(err, ERR_SYSTEM, "%s sent no valid report", who);
 			return err_copy(err, &report.err);
 		}
-		if (until == CONTAINER_READY)
+		if (until == REPORT_IS_READY)
 			return 0;
 	}
 }

@@ -1,0 +1,116 @@
+/* guest_mem - see guest_mem.h.  The file is mapped once, in one piece: its first part is the RAM
+ * below the hole, the rest the RAM at 4 GiB.  A range is checked against the two parts and nothing
+ * else, so that no arithmetic on a guest's number happens before it is known to lie in one of them.
+ */
+#include "vm/guest_mem.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+#define PAGE_SIZE UINT64_C(4096)
+
+struct guest_mem {
+	uint8_t *base;      /* owned mapping */
+	uint64_t low, high; /* bytes below the hole and at 4 GiB */
+	int fd;             /* owned */
+};
+
+int guest_mem_map(int take_fd, uint64_t size, struct guest_mem **ret_mem, struct err *err)
+{
+	AUTO_CLOSE int fd = take_fd;
+	if (size == 0 || size % PAGE_SIZE != 0)
+		return err_set(err, ERR_INVALID, "RAM of %ju bytes is not whole pages",
+			(uintmax_t)size);
+	if (size > LIMIT_GUEST_BYTES)
+		return err_set(err, ERR_LIMIT, "%ju bytes of RAM: a machine has at most %ju",
+			(uintmax_t)size, (uintmax_t)LIMIT_GUEST_BYTES);
+	if (ftruncate(fd, (off_t)size) < 0)
+		return err_sys(err, errno, "reserve %ju bytes of RAM", (uintmax_t)size);
+	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (base == MAP_FAILED)
+		return err_sys(err, errno, "map %ju bytes of RAM", (uintmax_t)size);
+	/* A core file of this process is not the guest's. */
+	(void)madvise(base, size, MADV_DONTDUMP);
+
+	struct guest_mem *mem = NEW(guest_mem);
+	mem->base = base;
+	mem->low = size < GUEST_MEM_HOLE ? size : GUEST_MEM_HOLE;
+	mem->high = size - mem->low;
+	mem->fd = TAKE_FD(fd);
+	*ret_mem = mem;
+	return 0;
+}
+
+void guest_mem_free(struct guest_mem *mem)
+{
+	if (mem == NULL)
+		return;
+	(void)munmap(mem->base, mem->low + mem->high);
+	(void)close(mem->fd);
+	free(mem);
+}
+
+/* Where [gpa, gpa + len) is in the file: false when it is not all in one part. */
+static bool find(const struct guest_mem *mem, uint64_t gpa, uint64_t len, uint64_t *ret_offset)
+{
+	if (gpa <= mem->low && len <= mem->low - gpa) {
+		*ret_offset = gpa;
+		return true;
+	}
+	if (gpa < GUEST_MEM_HIGH || gpa - GUEST_MEM_HIGH > mem->high ||
+		len > mem->high - (gpa - GUEST_MEM_HIGH))
+		return false;
+	*ret_offset = mem->low + (gpa - GUEST_MEM_HIGH);
+	return true;
+}
+
+void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
+{
+	uint64_t offset;
+	return find(mem, gpa, len, &offset) ? mem->base + offset : NULL;
+}
+
+int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len)
+{
+	const void *from = guest_mem_at(mem, gpa, len);
+	if (from == NULL)
+		return -EFAULT;
+	memcpy(bytes, from, len);
+	return 0;
+}
+
+int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes, uint64_t len)
+{
+	void *to = guest_mem_at(mem, gpa, len);
+	if (to == NULL)
+		return -EFAULT;
+	memcpy(to, bytes, len);
+	return 0;
+}
+
+uint64_t guest_mem_low(const struct guest_mem *mem)
+{
+	return mem->low;
+}
+
+uint64_t guest_mem_high(const struct guest_mem *mem)
+{
+	return mem->high;
+}
+
+int guest_mem_discard(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
+{
+	uint64_t offset;
+	if (!find(mem, gpa, len, &offset))
+		return -EFAULT;
+	if (offset % PAGE_SIZE != 0 || len % PAGE_SIZE != 0)
+		return -EINVAL;
+	/* Of a shared mapping only this gives the file's pages back, too (madvise(2)). */
+	return len == 0 || madvise(mem->base + offset, len, MADV_REMOVE) == 0 ? 0 : -errno;
+}

@@ -1,0 +1,137 @@
+#include "test.h"
+
+#include <sys/mman.h>
+
+#include "vm/guest_mem.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+static struct guest_mem *map(uint64_t size)
+{
+	struct guest_mem *mem = NULL;
+	struct err err = { 0 };
+	int fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	if (guest_mem_map(fd, size, &mem, &err) < 0)
+		fail_msg("%s", err.message);
+	return mem;
+}
+
+static void guest_mem_at_finds_all_of_a_small_machine(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(64 * MIB);
+	assert_int_equal(guest_mem_low(mem), 64 * MIB);
+	assert_int_equal(guest_mem_high(mem), 0);
+	assert_non_null(guest_mem_at(mem, 0, 64 * MIB));
+	assert_non_null(guest_mem_at(mem, 64 * MIB - 1, 1));
+	assert_null(guest_mem_at(mem, 64 * MIB - 1, 2));
+	assert_null(guest_mem_at(mem, 64 * MIB + 1, 0));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH, 1));
+}
+
+static void guest_mem_at_refuses_a_range_that_wraps(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) small = map(64 * MIB);
+	AUTO(guest_mem) large = map(5 * GIB);
+	const struct guest_mem *const both[] = { small, large };
+	for (size_t i = 0; i < 2; i++) {
+		assert_null(guest_mem_at(both[i], UINT64_MAX, 1));
+		assert_null(guest_mem_at(both[i], UINT64_MAX, 2));
+		assert_null(guest_mem_at(both[i], UINT64_MAX - 4095, 8192));
+		assert_null(guest_mem_at(both[i], 4096, UINT64_MAX));
+		assert_null(guest_mem_at(both[i], 4096, UINT64_MAX - 4095));
+		assert_null(guest_mem_at(both[i], GUEST_MEM_HIGH, UINT64_MAX));
+		assert_null(guest_mem_at(both[i], GUEST_MEM_HIGH, UINT64_MAX - GUEST_MEM_HIGH + 1));
+	}
+}
+
+static void guest_mem_has_a_hole_below_4_gib(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(5 * GIB);
+	assert_int_equal(guest_mem_low(mem), GUEST_MEM_HOLE);
+	assert_int_equal(guest_mem_high(mem), 2 * GIB);
+	uint8_t *low = guest_mem_at(mem, 0, GUEST_MEM_HOLE);
+	assert_non_null(low);
+	assert_null(guest_mem_at(mem, GUEST_MEM_HOLE - 1, 2));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HOLE, 1));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH - 1, 1));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH - 1, 2));
+	assert_ptr_equal(guest_mem_at(mem, GUEST_MEM_HIGH, 2 * GIB), low + GUEST_MEM_HOLE);
+	assert_non_null(guest_mem_at(mem, GUEST_MEM_HIGH + 2 * GIB - 1, 1));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH + 2 * GIB - 1, 2));
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH + 2 * GIB + 1, 0));
+	/* A range over both parts is not one. */
+	assert_null(guest_mem_at(mem, GUEST_MEM_HOLE - 4096, GIB + 8192));
+}
+
+static void a_machine_that_ends_at_the_hole_has_no_high_part(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(GUEST_MEM_HOLE);
+	assert_int_equal(guest_mem_low(mem), GUEST_MEM_HOLE);
+	assert_int_equal(guest_mem_high(mem), 0);
+	assert_null(guest_mem_at(mem, GUEST_MEM_HIGH, 1));
+	AUTO(guest_mem) one_page_more = map(GUEST_MEM_HOLE + 4096);
+	assert_non_null(guest_mem_at(one_page_more, GUEST_MEM_HIGH, 4096));
+}
+
+static void copies_reach_what_at_shows_and_fail_elsewhere(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(4 * MIB);
+	char back[4];
+	assert_int_equal(guest_mem_write(mem, 4 * MIB - 4, "abcd", 4), 0);
+	assert_int_equal(guest_mem_read(mem, 4 * MIB - 4, back, 4), 0);
+	assert_memory_equal(back, "abcd", 4);
+	assert_int_equal(guest_mem_write(mem, 4 * MIB - 3, "abcd", 4), -EFAULT);
+	assert_int_equal(guest_mem_read(mem, UINT64_MAX, back, 4), -EFAULT);
+}
+
+static void discarded_pages_read_as_zero(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(4 * MIB);
+	char back[4] = "xxxx";
+	assert_int_equal(guest_mem_write(mem, MIB, "abcd", 4), 0);
+	assert_int_equal(guest_mem_discard(mem, MIB, 4096), 0);
+	assert_int_equal(guest_mem_read(mem, MIB, back, 4), 0);
+	assert_memory_equal(back, "\0\0\0\0", 4);
+	assert_int_equal(guest_mem_discard(mem, MIB, 0), 0);
+	assert_int_equal(guest_mem_discard(mem, MIB + 1, 4096), -EINVAL);
+	assert_int_equal(guest_mem_discard(mem, MIB, 5), -EINVAL);
+	assert_int_equal(guest_mem_discard(mem, 4 * MIB, 4096), -EFAULT);
+	assert_int_equal(guest_mem_discard(mem, UINT64_MAX - 4095, 8192), -EFAULT);
+}
+
+static void sizes_that_no_machine_has_are_refused(void **state)
+{
+	(void)state;
+	struct guest_mem *mem = NULL;
+	struct err err = { 0 };
+	assert_error(guest_mem_map(memfd_create("ram", 0), 0, &mem, &err), ERR_INVALID, "pages");
+	err = (struct err){ 0 };
+	assert_error(guest_mem_map(memfd_create("ram", 0), 4097, &mem, &err), ERR_INVALID, "4097");
+	err = (struct err){ 0 };
+	assert_error(guest_mem_map(memfd_create("ram", 0), UINT64_MAX - 4095, &mem, &err),
+		ERR_LIMIT, "at most");
+	assert_null(mem);
+	guest_mem_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(guest_mem_at_finds_all_of_a_small_machine),
+		cmocka_unit_test(guest_mem_at_refuses_a_range_that_wraps),
+		cmocka_unit_test(guest_mem_has_a_hole_below_4_gib),
+		cmocka_unit_test(a_machine_that_ends_at_the_hole_has_no_high_part),
+		cmocka_unit_test(copies_reach_what_at_shows_and_fail_elsewhere),
+		cmocka_unit_test(discarded_pages_read_as_zero),
+		cmocka_unit_test(sizes_that_no_machine_has_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
