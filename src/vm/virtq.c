@@ -137,7 +137,7 @@ static bool add_buffer(const struct virtq *queue, struct virtq_chain *chain,
 		return false;
 	if (descriptor->len == 0)
 		return true;
-	void *host = guest_mem_at(queue->mem, descriptor->address, descriptor->len);
+	void *host = guest_mem_payload(queue->mem, descriptor->address, descriptor->len, is_out);
 	if (host == NULL)
 		return false;
 	struct iovec iov = { .iov_base = host, .iov_len = descriptor->len };

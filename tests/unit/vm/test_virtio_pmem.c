@@ -65,6 +65,33 @@ static void a_request_without_room_for_its_answer_breaks_the_rules(void **state)
 	assert_true(device_fixture_is_failed(f));
 }
 
+static void a_request_may_name_it_as_what_is_read(void **state)
+{
+	struct device_fixture *f = *state;
+	start(f, WINDOW, "");
+	uint64_t gpa = f->machine.cpu.maps[0].gpa;
+	struct ring_driver *ring = &f->driver.rings[0];
+	struct virtq queue = { .desc = ring->desc,
+		.avail = ring->avail,
+		.used = ring->used,
+		.size = ring->size };
+	struct virtq_chain chain;
+	assert_int_equal(virtq_activate(&queue, &f->machine.mem, false), 0);
+	ring_driver_set(ring, ring->desc, 0, gpa, 5, 0, 0);
+	ring_driver_offer(ring, 0);
+	assert_int_equal(virtq_next(&queue, &chain), 1);
+	char bytes[5];
+	assert_int_equal(virtq_copy_in(&chain, 0, bytes, 5), 5);
+	assert_memory_equal(bytes, "begin", 5);
+	/* Not beyond its end, and not as what is written. */
+	ring_driver_set(ring, ring->desc, 0, gpa + WINDOW - 4, 5, 0, 0);
+	ring_driver_offer(ring, 0);
+	assert_int_equal(virtq_next(&queue, &chain), -EPROTO);
+	queue.is_broken = false;
+	ring_driver_set(ring, ring->desc, 0, gpa, 5, VRING_DESC_F_WRITE, 0);
+	assert_int_equal(virtq_next(&queue, &chain), -EPROTO);
+}
+
 static void what_cannot_be_memory_is_refused(void **state)
 {
 	struct device_fixture *f = *state;
@@ -89,6 +116,7 @@ int main(void)
 		IN_DEVICE(a_file_is_memory_with_zeros_behind_it),
 		IN_DEVICE(a_flush_is_answered),
 		IN_DEVICE(a_request_without_room_for_its_answer_breaks_the_rules),
+		IN_DEVICE(a_request_may_name_it_as_what_is_read),
 		IN_DEVICE(what_cannot_be_memory_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
