@@ -15,10 +15,18 @@
 
 #define PAGE_SIZE UINT64_C(4096)
 
+struct window {
+	uint64_t gpa, size;
+	uint8_t *host; /* borrowed */
+	bool is_read_only;
+};
+
 struct guest_mem {
-	uint8_t *base;      /* owned mapping */
-	uint64_t low, high; /* bytes below the hole and at 4 GiB */
-	int fd;             /* owned */
+	uint8_t *base;          /* owned mapping */
+	uint64_t low, high;     /* bytes below the hole and at 4 GiB */
+	int fd;                 /* owned */
+	struct window *windows; /* owned; none changes once the guest runs */
+	size_t windows_len;
 };
 
 int guest_mem_map(int take_fd, uint64_t size, struct guest_mem **ret_mem, struct err *err)
@@ -53,6 +61,7 @@ void guest_mem_free(struct guest_mem *mem)
 		return;
 	(void)munmap(mem->base, mem->low + mem->high);
 	(void)close(mem->fd);
+	free(mem->windows);
 	free(mem);
 }
 
@@ -74,6 +83,27 @@ void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 {
 	uint64_t offset;
 	return find(mem, gpa, len, &offset) ? mem->base + offset : NULL;
+}
+
+void guest_mem_add_window(struct guest_mem *mem, uint64_t gpa, void *host, uint64_t size,
+	bool is_read_only)
+{
+	mem->windows = mem_grow(mem->windows, mem->windows_len + 1, sizeof(*mem->windows));
+	mem->windows[mem->windows_len++] = (struct window){ gpa, size, host, is_read_only };
+}
+
+void *guest_mem_payload(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool is_written)
+{
+	void *ram = guest_mem_at(mem, gpa, len);
+	for (size_t i = 0; ram == NULL && i < mem->windows_len; i++) {
+		const struct window *window = &mem->windows[i];
+		if (gpa < window->gpa || gpa - window->gpa > window->size ||
+			len > window->size - (gpa - window->gpa))
+			continue;
+		return is_written && window->is_read_only ? NULL
+							  : window->host + (gpa - window->gpa);
+	}
+	return ram;
 }
 
 int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len)

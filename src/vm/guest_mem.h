@@ -5,6 +5,7 @@
  * GUEST_MEM_HOLE is at 4 GiB, so that devices have 32-bit addresses. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -23,6 +24,15 @@ DEFINE_AUTO(guest_mem)
 
 /* The host bytes of guest range [gpa, gpa + len), or NULL if it is not all RAM in one part. */
 MUST_CHECK void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
+/* Memory that a device shows to the guest beside its RAM (pmem), before the guest runs: a driver
+ * may name it in a request, as when a program of the guest writes a mapped file straight to a disk.
+ * host stays mapped for the memory's life. */
+void guest_mem_add_window(struct guest_mem *mem, uint64_t gpa, void *host, uint64_t size,
+	bool is_read_only);
+/* The payload of a request: as guest_mem_at(), and all of one window, which has to be writable if
+ * the device is to write. */
+MUST_CHECK void *guest_mem_payload(const struct guest_mem *mem, uint64_t gpa, uint64_t len,
+	bool is_written);
 /* Copies; -EFAULT when the range is not RAM. */
 MUST_CHECK int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len);
 MUST_CHECK int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes,

@@ -143,6 +143,8 @@ static int place(struct pmem *pmem, struct machine *machine, struct err *err)
 		r = cpu_machine_map(machine_cpu(machine), gpa, host, window, pmem->is_readonly,
 			err);
 	if (r == 0)
+		guest_mem_add_window(machine_mem(machine), gpa, host, window, pmem->is_readonly);
+	if (r == 0)
 		pmem->config = (struct virtio_pmem_config){ .start = gpa, .size = window };
 	return r;
 }

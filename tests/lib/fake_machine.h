@@ -27,6 +27,10 @@ enum {
 /* RAM in two parts, as in a machine with more of it than fits below the hole. */
 struct guest_mem {
 	uint8_t *low, *high;
+	/* One window is enough. */
+	uint8_t *window;
+	uint64_t window_gpa, window_size;
+	bool is_window_read_only;
 	unsigned discards;
 	uint64_t discarded_bytes, last_gpa;
 };
@@ -145,6 +149,12 @@ int machine_take_window(struct machine *machine, uint64_t size, uint64_t alignme
 	return 0;
 }
 
+void machine_stop(struct machine *machine, enum machine_end end, int status)
+{
+	(void)end;
+	loop_stop(machine->loop, status);
+}
+
 /* ---- cpu.h ---- */
 
 int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
@@ -238,6 +248,41 @@ void *guest_mem_at(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 		len > FAKE_HIGH_BYTES - (gpa - GUEST_MEM_HIGH))
 		return NULL;
 	return mem->high + (gpa - GUEST_MEM_HIGH);
+}
+
+void guest_mem_add_window(struct guest_mem *mem, uint64_t gpa, void *host, uint64_t size,
+	bool is_read_only)
+{
+	mem->window = host;
+	mem->window_gpa = gpa;
+	mem->window_size = size;
+	mem->is_window_read_only = is_read_only;
+}
+
+void *guest_mem_payload(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool is_written)
+{
+	uint64_t offset = gpa - mem->window_gpa;
+	if (offset > mem->window_size || len > mem->window_size - offset || mem->window == NULL)
+		return guest_mem_at(mem, gpa, len);
+	return is_written && mem->is_window_read_only ? NULL : mem->window + offset;
+}
+
+int guest_mem_read(const struct guest_mem *mem, uint64_t gpa, void *bytes, uint64_t len)
+{
+	const void *from = guest_mem_at(mem, gpa, len);
+	if (from == NULL)
+		return -EFAULT;
+	memcpy(bytes, from, len);
+	return 0;
+}
+
+int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes, uint64_t len)
+{
+	void *to = guest_mem_at(mem, gpa, len);
+	if (to == NULL)
+		return -EFAULT;
+	memcpy(to, bytes, len);
+	return 0;
 }
 
 uint64_t guest_mem_low(const struct guest_mem *mem)

@@ -151,7 +151,7 @@ static inline void pci_driver_start(struct pci_driver *driver, uint64_t features
 static inline uint8_t *pci_driver_buffer(const struct pci_driver *driver, unsigned queue,
 	unsigned desc)
 {
-	return guest_mem_at(&driver->machine->mem,
+	return ring_driver_at(&driver->rings[queue],
 		PCI_DRIVER_BUFFERS + queue * (uint64_t)PCI_DRIVER_PART +
 			desc / 2 % 16 * (uint64_t)PCI_DRIVER_PIECE,
 		PCI_DRIVER_PIECE);

@@ -5,6 +5,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "vm/guest_mem.h"
 #include "vm/virtq.h"
 
@@ -15,6 +16,14 @@ struct ring_driver {
 	uint16_t next_avail, seen_used;
 };
 
+/* A test that misses the guest's memory is wrong. */
+static inline void *ring_driver_at(const struct ring_driver *driver, uint64_t gpa, uint64_t len)
+{
+	void *host = guest_mem_at(driver->mem, gpa, len);
+	CHECK(host != NULL);
+	return host;
+}
+
 /* Puts the three parts at guest address at, one behind the other; returns what is behind them. */
 static inline uint64_t ring_driver_init(struct ring_driver *driver, const struct guest_mem *mem,
 	uint64_t at, uint16_t size)
@@ -24,26 +33,21 @@ static inline uint64_t ring_driver_init(struct ring_driver *driver, const struct
 	driver->avail = at + size * 16u;
 	driver->used = (driver->avail + 6 + size * 2u + 3) & ~UINT64_C(3);
 	uint64_t end = driver->used + 6 + size * 8u;
-	memset(guest_mem_at(mem, at, end - at), 0, end - at);
+	memset(ring_driver_at(driver, at, end - at), 0, end - at);
 	return (end + 15) & ~UINT64_C(15);
-}
-
-static inline struct vring_desc *ring_driver_table(const struct ring_driver *driver, uint64_t gpa)
-{
-	return guest_mem_at(driver->mem, gpa, sizeof(struct vring_desc));
 }
 
 static inline void ring_driver_set(const struct ring_driver *driver, uint64_t table, unsigned at,
 	uint64_t address, uint32_t len, uint16_t flags, uint16_t next)
 {
 	const struct vring_desc desc = { address, len, flags, next };
-	memcpy(guest_mem_at(driver->mem, table + at * sizeof(desc), sizeof(desc)), &desc,
+	memcpy(ring_driver_at(driver, table + at * sizeof(desc), sizeof(desc)), &desc,
 		sizeof(desc));
 }
 
 static inline uint16_t *ring_driver_word(const struct ring_driver *driver, uint64_t gpa)
 {
-	return guest_mem_at(driver->mem, gpa, sizeof(uint16_t));
+	return ring_driver_at(driver, gpa, sizeof(uint16_t));
 }
 
 static inline void ring_driver_offer(struct ring_driver *driver, uint16_t head)
@@ -63,7 +67,7 @@ static inline bool ring_driver_take(struct ring_driver *driver, uint32_t *ret_he
 		__atomic_load_n(ring_driver_word(driver, driver->used + 2), __ATOMIC_ACQUIRE);
 	if (used == driver->seen_used)
 		return false;
-	const uint32_t *entry = guest_mem_at(driver->mem,
+	const uint32_t *entry = ring_driver_at(driver,
 		driver->used + 4 + (driver->seen_used & (driver->size - 1u)) * 8u, 8);
 	*ret_head = entry[0];
 	*ret_written = entry[1];

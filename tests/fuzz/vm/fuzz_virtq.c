@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (unsigned i = 0; i < STEPS; i++) {
 			step(&queue, &machine.mem, &chain);
 			virtq_set_notify(&queue, i % 2 != 0);
-			(void)virtq_wants_interrupt(&queue);
+			(void)!virtq_wants_interrupt(&queue);
 		}
 		/* The used ring may lie over what follows it; beyond it nothing has changed. */
 		uint64_t first = queue.used, last = queue.used + 6 + queue.size * 8u;

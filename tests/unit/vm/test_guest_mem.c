@@ -91,6 +91,27 @@ static void copies_reach_what_at_shows_and_fail_elsewhere(void **state)
 	assert_int_equal(guest_mem_read(mem, UINT64_MAX, back, 4), -EFAULT);
 }
 
+static void windows_count_as_payload_only(void **state)
+{
+	(void)state;
+	AUTO(guest_mem) mem = map(4 * MIB);
+	static uint8_t constant[8192], variable[4096];
+	guest_mem_add_window(mem, 4 * GIB, constant, sizeof(constant), true);
+	guest_mem_add_window(mem, 4 * GIB + sizeof(constant), variable, sizeof(variable), false);
+	assert_ptr_equal(guest_mem_payload(mem, 0, 16, true), guest_mem_at(mem, 0, 16));
+	assert_ptr_equal(guest_mem_payload(mem, 4 * GIB + 8191, 1, false), constant + 8191);
+	assert_null(guest_mem_payload(mem, 4 * GIB + 8191, 1, true));
+	assert_ptr_equal(guest_mem_payload(mem, 4 * GIB + 8192, 4096, true), variable);
+	/* Not across two of them, nor behind the last. */
+	assert_null(guest_mem_payload(mem, 4 * GIB + 8191, 2, false));
+	assert_null(guest_mem_payload(mem, 4 * GIB + 8192, 4097, false));
+	assert_null(guest_mem_payload(mem, 4 * GIB - 1, 2, false));
+	assert_null(guest_mem_payload(mem, 4 * GIB, UINT64_MAX, false));
+	assert_null(guest_mem_payload(mem, UINT64_MAX, 2, false));
+	assert_null(guest_mem_at(mem, 4 * GIB, 1));
+	assert_int_equal(guest_mem_discard(mem, 4 * GIB, 4096), -EFAULT);
+}
+
 static void discarded_pages_read_as_zero(void **state)
 {
 	(void)state;
@@ -130,6 +151,7 @@ int main(void)
 		cmocka_unit_test(guest_mem_has_a_hole_below_4_gib),
 		cmocka_unit_test(a_machine_that_ends_at_the_hole_has_no_high_part),
 		cmocka_unit_test(copies_reach_what_at_shows_and_fail_elsewhere),
+		cmocka_unit_test(windows_count_as_payload_only),
 		cmocka_unit_test(discarded_pages_read_as_zero),
 		cmocka_unit_test(sizes_that_no_machine_has_are_refused),
 	};

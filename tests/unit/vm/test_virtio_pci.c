@@ -3,6 +3,9 @@
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/epoll.h>
 
 #include "pci_driver.h"
 #include "vm/virtio.h"
@@ -442,6 +445,59 @@ static void fields_have_their_width_only(void **state)
 	assert_true(get(f, VIRTIO_PCI_COMMON_Q_DESCLO, 8) == UINT64_C(0x1122334455667788));
 }
 
+/* ---- both threads at work ---- */
+
+struct device_thread {
+	struct loop *loop;
+	int stop_fd;
+};
+
+static void on_stop(void *context, int fd, uint32_t events)
+{
+	const struct device_thread *thread = context;
+	(void)fd;
+	(void)events;
+	loop_stop(thread->loop, 0);
+}
+
+static void *run_devices(void *context)
+{
+	struct device_thread *thread = context;
+	struct loop_watch *watch = NULL;
+	if (loop_watch_fd(thread->loop, thread->stop_fd, EPOLLIN, on_stop, thread, &watch, NULL) <
+		0)
+		return NULL;
+	(void)!loop_run(thread->loop, NULL);
+	loop_remove(watch);
+	return NULL;
+}
+
+static void two_threads_hand_the_device_to_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct device_thread thread = { f->machine.loop, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	pthread_t device;
+	assert_int_equal(pthread_create(&device, NULL, run_devices, &thread), 0);
+	for (unsigned round = 0; round < 300; round++) {
+		pci_driver_start(&f->driver, UINT64_MAX, 16);
+		if (round % 3 != 0) {
+			pci_driver_offer(&f->driver, 0, "x", 1, 4);
+			pci_driver_kick(&f->driver, 0);
+		}
+		/* Every third reset runs into the start, every other comes after an answer. */
+		if (round % 3 == 1)
+			while (pci_driver_take(&f->driver, 0) < 0)
+				(void)sched_yield();
+		set(f, VIRTIO_PCI_COMMON_MSIX, round % 3, 2);
+		set(f, VIRTIO_PCI_COMMON_STATUS, 0, 1);
+		while (status(f) != 0)
+			(void)sched_yield();
+	}
+	(void)eventfd_write(thread.stop_fd, 1);
+	assert_int_equal(pthread_join(device, NULL), 0);
+	(void)close(thread.stop_fd);
+}
+
 #define IN_FIXTURE(test) cmocka_unit_test_setup_teardown(test, make, destroy)
 
 int main(void)
@@ -463,6 +519,7 @@ int main(void)
 		IN_FIXTURE(a_queue_outside_memory_fails_the_device),
 		IN_FIXTURE(configuration_of_the_device_is_its_own),
 		IN_FIXTURE(fields_have_their_width_only),
+		IN_FIXTURE(two_threads_hand_the_device_to_each_other),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void a_request_is_its_buffers_in_order(void **state)
 	assert_memory_equal(f->machine.mem.high, "34567", 5);
 
 	virtq_done(&f->queue, f->chain.head, 8);
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 	assert_true(ring_driver_take(&f->driver, &head, &written));
 	assert_int_equal(head, 3);
 	assert_int_equal(written, 8);
@@ -392,7 +392,7 @@ static void a_model_and_the_queue_agree_over_all_indices(void **state)
 				(uint16_t)(f->driver.seen_used - next_random(&seed) % 2);
 			assert_int_equal(virtq_wants_interrupt(&f->queue),
 				event == f->driver.seen_used);
-			uint32_t head, written;
+			uint32_t head = 0, written = 0;
 			assert_true(ring_driver_take(&f->driver, &head, &written));
 			assert_int_equal(head, taken[which].head);
 			assert_int_equal(written, taken[which].written);
