@@ -13,7 +13,7 @@
 #include "engine/handle.h"
 
 static const char *const root_dirs[] = { "blobs", "blobs/sha256", "cache", "images",
-	"images/sha256", "layers", "layers/sha256", "unfinished", "workloads" };
+	"images/sha256", "kernels", "layers", "layers/sha256", "unfinished", "workloads" };
 static const char *const run_dirs[] = { "addresses", "images", "names" };
 
 static int open_dir(const char *path, const char *what, const char *const *subdirs, size_t len,
