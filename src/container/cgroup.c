@@ -23,6 +23,7 @@
 #include "base/path.h"
 #include "container/cgroup_driver.h"
 #include "container/cgroup_view.h"
+#include "container/container_clone.h"
 #include "container/container_spec.h"
 
 #define CGROUP_FILE_BYTES_MAX 65536
@@ -474,4 +475,10 @@ int cgroup_remove(const char *path, int deadline_ms, struct err *err)
 	AUTO_DONE(cgroup_host) host = { 0 };
 	int r = cgroup_host_read(&host, err);
 	return r < 0 ? r : cgroup_remove_on(&host, path, deadline_ms, err);
+}
+
+pid_t cgroup_fork(const struct cgroup *cgroup, int *ret_pidfd, struct err *err)
+{
+	const struct container_clone clone = { .pid_namespace = -1, .cgroup = cgroup };
+	return container_clone(&clone, ret_pidfd, err);
 }

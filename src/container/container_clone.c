@@ -56,9 +56,3 @@ pid_t container_clone(const struct container_clone *clone, int *ret_pidfd, struc
 	*ret_pidfd = pidfd;
 	return pid;
 }
-
-pid_t cgroup_fork(const struct cgroup *cgroup, int *ret_pidfd, struct err *err)
-{
-	const struct container_clone clone = { .pid_namespace = -1, .cgroup = cgroup };
-	return container_clone(&clone, ret_pidfd, err);
-}

@@ -34,8 +34,9 @@
 #define VM_CONFIG_FD 3           /* vm/vm.h */
 /* What a machine's process needs beside the guest's memory, until it is killed for it. */
 #define VM_OVERHEAD_BYTES (UINT64_C(64) << 20)
-#define KERNEL_COMMAND_LINE \
-	"console=ttyS0 earlyprintk=ttyS0 loglevel=7 panic=-1 reboot=t tsc=reliable no_timer_check random.trust_cpu=on"
+#define KERNEL_COMMAND_LINE                                                          \
+	"console=ttyS0 earlyprintk=ttyS0 loglevel=7 panic=-1 reboot=t tsc=reliable " \
+	"no_timer_check random.trust_cpu=on"
 
 /* Everything S and the machine's process need, made by P before the fork. */
 struct creation {
@@ -259,7 +260,10 @@ static int prepare(struct creation *creation, struct err *err)
 	json_set_uint(creation->config, "memory_mib", machine_memory_mib(spec));
 	json_set_string(creation->config, "cmdline", KERNEL_COMMAND_LINE);
 	json_set_uint(creation->config, "uid", user_of(launch->id));
-	/*DEBUGSERIAL*/ if (getenv("MOAT_SERIAL") != NULL) { int sf = open(getenv("MOAT_SERIAL"), O_RDWR|O_CREAT|O_TRUNC|O_CLOEXEC, 0600); (void)!add_fd(creation, creation->config, "serial_fd", sf, NULL); }
+	/*DEBUGSERIAL*/ if (getenv("MOAT_SERIAL") != NULL) {
+		int sf = open(getenv("MOAT_SERIAL"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		(void)!add_fd(creation, creation->config, "serial_fd", sf, NULL);
+	}
 	int r = machine_config_check(spec, err);
 	if (r == 0)
 		r = add_accel(creation, err);

@@ -197,7 +197,8 @@ static _Noreturn void run_child(struct engine *engine, const struct backend_exec
 {
 	struct call call = { .exec = exec, .socket = -1, .terminal = -1, .signal_fd = -1 };
 	struct err err = { 0 };
-	(void)signal(SIGPIPE, SIG_IGN);
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	(void)sigaction(SIGPIPE, &ignore, NULL);
 	guest_decoder_init(&call.decoder, GUEST_MSG_DATA_MAX);
 	int r = connect_service(engine, exec->id, &call.socket, &err);
 	if (r == 0)
