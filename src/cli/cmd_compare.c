@@ -8,7 +8,7 @@
 int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const char *const headers[] = { "WALL", "FIRST INSTRUCTION", "EXIT", "HOST MEMORY",
-		"DISK", "KERNEL SEEN", NULL };
+		"DISK", "KERNEL SEEN" };
 	int first;
 	bool help;
 	int r = option_parse(cli, argc, argv, NULL, 0, NULL, &first, &help, err);
@@ -28,7 +28,9 @@ int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 	r = engine_compare(engine, argv[first], &args, &measures, &len, err);
 	if (r < 0)
 		return r;
-	AUTO(table) table = table_new(headers);
+	AUTO(table) table = table_new(ARRAY_LEN(headers));
+	for (size_t i = 0; i < ARRAY_LEN(headers); i++)
+		table_add(table, headers[i]);
 	for (size_t i = 0; i < len; i++) {
 		const struct engine_measure *row = &measures[i];
 		char memory[NUM_SIZE_TEXT_MAX], disk[NUM_SIZE_TEXT_MAX];

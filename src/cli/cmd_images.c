@@ -1,4 +1,5 @@
 /* cmd_images - load, import, images, tag, rmi. */
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,15 +114,56 @@ int cmd_rmi(struct cli *cli, int argc, char **argv, struct err *err)
 struct images_options {
 	bool all, quiet, no_trunc, digests;
 	char *format;
-	const char *only; /* a repository, with or without a tag */
+	struct strv filters;
+	const char *only; /* a pattern of a repository, with or without a tag */
 };
 
+static void images_options_done(struct images_options *options)
+{
+	free(options->format);
+	strv_done(&options->filters);
+}
+
+#define DANGLING "dangling="
+#define REFERENCE "reference="
+
+static int check_filters(const struct strv *filters, struct err *err)
+{
+	for (size_t i = 0; i < filters->len; i++) {
+		struct view filter = view_of(filters->items[i]);
+		if (!view_starts(filter, REFERENCE) && !view_is(filter, DANGLING "true") &&
+			!view_is(filter, DANGLING "false"))
+			return err_set(err, ERR_INVALID,
+				"invalid filter \"%s\": write reference=PATTERN or "
+				"dangling=true",
+				filters->items[i]);
+	}
+	return 0;
+}
+
+static bool matches(const char *pattern, const char *repository, const char *tag)
+{
+	AUTO_FREE char *both = text_format("%s:%s", repository, tag);
+	return fnmatch(pattern, repository, FNM_PATHNAME) == 0 ||
+	       fnmatch(pattern, both, FNM_PATHNAME) == 0;
+}
+
+/* Of several references one must match. */
 static bool is_wanted(const struct images_options *options, const char *repository, const char *tag)
 {
-	if (options->only == NULL)
-		return true;
-	AUTO_FREE char *both = text_format("%s:%s", repository, tag);
-	return strcmp(options->only, repository) == 0 || strcmp(options->only, both) == 0;
+	bool is_dangling = strcmp(repository, "<none>") == 0;
+	size_t asked = 0, matched = 0;
+	for (size_t i = 0; i < options->filters.len; i++) {
+		const char *filter = options->filters.items[i];
+		if (view_starts(view_of(filter), REFERENCE)) {
+			asked++;
+			matched += matches(filter + strlen(REFERENCE), repository, tag);
+		} else if (is_dangling != (strcmp(filter, DANGLING "true") == 0)) {
+			return false;
+		}
+	}
+	return (asked == 0 || matched > 0) &&
+	       (options->only == NULL || matches(options->only, repository, tag));
 }
 
 struct images {
@@ -181,6 +223,8 @@ int cmd_images(struct cli *cli, int argc, char **argv, struct err *err)
 			NULL },
 		{ "digests", 0, OPTION_FLAG, AT(digests), NULL, "Show the manifests' digests",
 			NULL },
+		{ "filter", 'f', OPTION_LIST, AT(filters), "KEY=VALUE", "By reference or dangling",
+			NULL },
 		{ "format", 0, OPTION_STRING, AT(format), "TEMPLATE", "Go template, table or json",
 			NULL },
 		{ "no-trunc", 0, OPTION_FLAG, AT(no_trunc), NULL, "Do not shorten ids", NULL },
@@ -199,15 +243,17 @@ int cmd_images(struct cli *cli, int argc, char **argv, struct err *err)
 		"CREATED", "SIZE", NULL };
 	static const char *const digest_keys[] = { "Repository", "Tag", "Digest", "ID",
 		"CreatedSince", "Size", NULL };
-	struct images_options options = { 0 };
+	static const char *const more_keys[] = { "CreatedAt", "Digest", NULL };
+	AUTO_DONE(images_options) options = { 0 };
 	int first;
 	bool help;
 	int r = option_parse(cli, argc, argv, rows, ARRAY_LEN(rows), &options, &first, &help, err);
-	AUTO_FREE char *format = options.format;
 	if (r < 0 || help)
 		return r;
 	struct engine *engine;
 	r = option_count(cli, argc - first, 0, 1, err);
+	if (r == 0)
+		r = check_filters(&options.filters, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
 	if (r != 0)
@@ -223,7 +269,8 @@ int cmd_images(struct cli *cli, int argc, char **argv, struct err *err)
 		.keys = options.quiet     ? keys
 			: options.digests ? digest_keys
 					  : table_keys,
-		.format = format,
+		.more_keys = more_keys,
+		.format = options.format,
 		.quiet = options.quiet,
 	};
 	return r < 0 ? r : listing_print(&listing, list, err);

@@ -229,6 +229,8 @@ int cmd_ps(struct cli *cli, int argc, char **argv, struct err *err)
 		"STATUS", "PORTS", "NAMES", NULL };
 	static const char *const keys[] = { "ID", "Image", "Command", "RunningFor", "Status",
 		"Ports", "Names", NULL };
+	static const char *const more_keys[] = { "CreatedAt", "Isolation", "Labels", "Networks",
+		"State", NULL };
 	AUTO_DONE(ps_options) options = { .last = -1 };
 	int first;
 	bool help;
@@ -256,6 +258,7 @@ int cmd_ps(struct cli *cli, int argc, char **argv, struct err *err)
 	r = engine_each(engine, add_row, &ps, err);
 	const struct listing listing = { .headers = headers,
 		.keys = keys,
+		.more_keys = more_keys,
 		.format = options.format,
 		.quiet = options.quiet };
 	return r < 0 ? r : listing_print(&listing, list, err);

@@ -88,9 +88,10 @@ int command_each(struct cli *cli, int count, char **names, name_fn *fn, void *co
 /* Prints an error as "moat: message" on stderr, quoted; returns the exit status of its kind. */
 int cli_report(const struct err *err);
 
-/* Columns, as docker's tables: header, rows, three spaces between. */
+/* Columns, as docker's tables: rows, the header first, columns at least ten wide, at least three
+ * spaces between. */
 struct table;
-struct table *table_new(const char *const *headers);
+struct table *table_new(size_t columns);
 void table_free(struct table *table);
 DEFINE_AUTO(table)
 void table_add(struct table *table, const char *cell); /* left to right, row by row; quoted */
@@ -113,7 +114,8 @@ bool template_is_table(const struct template *template);
 struct listing {
 	const char *const *headers; /* NULL-terminated; as many as keys */
 	const char *const *keys;
-	const char *format; /* NULL: table; "json": one object a line */
+	const char *const *more_keys; /* NULL-terminated or NULL: for --format only */
+	const char *format;           /* NULL: table; "json": one object a line */
 	bool quiet;
 };
 MUST_CHECK int listing_print(const struct listing *listing, json *rows, struct err *err);

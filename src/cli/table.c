@@ -1,4 +1,5 @@
-/* table - columns as docker prints them: as wide as their widest cell, three spaces between. */
+/* table - columns as docker prints them: as wide as their widest cell and three spaces, at least
+ * ten. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,19 +8,17 @@
 #include "cli/command.h"
 
 #define GAP 3
+#define WIDTH_MIN 10
 
 struct table {
-	struct strv cells; /* row by row, headers first */
+	struct strv cells; /* row by row */
 	size_t columns;
 };
 
-struct table *table_new(const char *const *headers)
+struct table *table_new(size_t columns)
 {
 	struct table *table = NEW(table);
-	for (; *headers != NULL; headers++) {
-		strv_add(&table->cells, *headers);
-		table->columns++;
-	}
+	table->columns = columns;
 	return table;
 }
 
@@ -48,7 +47,10 @@ static size_t width(const char *cell)
 void table_print(const struct table *table)
 {
 	size_t columns = table->columns;
+	CHECK(columns > 0);
 	AUTO_FREE size_t *widths = mem_new(columns, sizeof(*widths));
+	for (size_t i = 0; i < columns; i++)
+		widths[i] = WIDTH_MIN - GAP;
 	for (size_t i = 0; i < table->cells.len; i++) {
 		size_t w = width(table->cells.items[i]);
 		if (w > widths[i % columns])
