@@ -147,7 +147,7 @@ static int delete_image(struct engine *engine, const struct digest *id, struct e
 	struct state *state;
 	struct state_layer *layers = NULL;
 	size_t len = 0;
-	int marker = -1;
+	struct store_marker marker = { .fd = -1 };
 	int r = engine_state(engine, &state, err);
 	if (r == 0)
 		r = store_begin(engine, &marker, err);
@@ -155,7 +155,7 @@ static int delete_image(struct engine *engine, const struct digest *id, struct e
 		return r;
 	r = state_image_remove(state, id, &layers, &len, err);
 	free(layers);
-	store_end(engine, marker);
+	store_end(engine, &marker);
 	/* An idle mount would keep the files' blocks. */
 	if (r == 0)
 		r = storage_image_drop(engine->run_fd, id->hex, err);

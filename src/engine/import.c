@@ -50,14 +50,14 @@ int engine_import(struct engine *engine, const char *path, const char *reference
 		strv_take(&references, image_ref_full(&ref));
 	}
 	AUTO_CLOSE int fd = -1;
-	int marker = -1;
+	struct store_marker marker = { .fd = -1 };
 	r = archive_open_bytes(engine, path, &fd, err);
 	if (r == 0)
 		r = store_begin(engine, &marker, err);
 	if (r < 0)
 		return r;
 	r = import_fd(engine, fd, path, &references, ret_id, err);
-	store_end(engine, marker);
+	store_end(engine, &marker);
 	if (r < 0)
 		(void)!store_sweep(engine, NULL);
 	return r;

@@ -364,7 +364,7 @@ static int say_loaded(const struct image_plan *plan, engine_progress_fn *progres
 int engine_load(struct engine *engine, const char *path, engine_progress_fn *progress,
 	void *context, struct err *err)
 {
-	int marker = -1;
+	struct store_marker marker = { .fd = -1 };
 	AUTO_DONE(archive) archive = { .fd = -1 };
 	AUTO_DONE(image_archive) images = { 0 };
 	int r = archive_open(engine, path, &archive, err);
@@ -380,7 +380,7 @@ int engine_load(struct engine *engine, const char *path, engine_progress_fn *pro
 		if (r == 0)
 			r = say_loaded(&images.images[i], progress, context, err);
 	}
-	store_end(engine, marker);
+	store_end(engine, &marker);
 	/* A failure leaves files that no row names. */
 	if (r < 0)
 		(void)!store_sweep(engine, NULL);

@@ -3,12 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
 #include "base/fd.h"
-#include "base/id.h"
 #include "base/mem.h"
 
 #define STORE_LOCK_MS 10000
@@ -84,7 +84,7 @@ static int lock_markers(struct engine *engine, bool exclusive, int lock_ms, int 
 	return r;
 }
 
-int store_begin(struct engine *engine, int *ret_marker, struct err *err)
+int store_begin(struct engine *engine, struct store_marker *ret_marker, struct err *err)
 {
 	AUTO_CLOSE int dir_fd = -1;
 	int r = lock_markers(engine, false, STORE_LOCK_MS, &dir_fd);
@@ -94,31 +94,27 @@ int store_begin(struct engine *engine, int *ret_marker, struct err *err)
 			engine->root, STORE_LOCK_MS / 1000);
 	char id[ID_LEN + 1];
 	id_new(id);
-	AUTO_FREE char *name = text_format("unfinished/%s", id);
-	AUTO_CLOSE int fd =
-		openat(engine->root_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(err, errno, "mark a change of the store in \"%s/unfinished\"",
+	struct store_marker marker;
+	(void)snprintf(marker.name, sizeof(marker.name), "unfinished/%s", id);
+	marker.fd =
+		openat(engine->root_fd, marker.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (marker.fd < 0 || flock(marker.fd, LOCK_EX | LOCK_NB) < 0) {
+		r = err_sys(err, errno, "mark a change of the store in \"%s/unfinished\"",
 			engine->root);
-	/* The file carries its own name, so that store_end() needs only the descriptor. */
-	r = fd_write_all(fd, name, strlen(name));
-	if (r < 0) {
-		(void)unlinkat(engine->root_fd, name, 0);
-		return err_sys(err, -r, "mark a change of the store");
+		if (marker.fd >= 0)
+			(void)close(marker.fd);
+		return r;
 	}
-	*ret_marker = TAKE_FD(fd);
+	*ret_marker = marker;
 	return 0;
 }
 
-void store_end(struct engine *engine, int take_marker)
+void store_end(struct engine *engine, struct store_marker *marker)
 {
-	AUTO_CLOSE int fd = take_marker;
-	char name[ID_LEN + sizeof("unfinished/")];
-	ssize_t n = fd < 0 ? -1 : pread(fd, name, sizeof(name) - 1, 0);
-	if (n <= 0)
+	if (marker->fd < 0)
 		return;
-	name[n] = 0;
-	(void)unlinkat(engine->root_fd, name, 0);
+	(void)unlinkat(engine->root_fd, marker->name, 0);
+	(void)close(TAKE_FD(marker->fd));
 }
 
 /* Whether a living command changes the store, and the markers of those that do not live any more.

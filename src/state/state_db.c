@@ -9,6 +9,7 @@
  * - Closing does not checkpoint.  The write that fills the log to CHECKPOINT_PAGES does; the number
  *   is low since the first process to open the database reads the whole log (README.md has
  *   the figures).
+ * - The log has its blocks from the start: removing a workload from a full disk is a write, too.
  * - synchronous is set before a transaction, and only when it differs from what is set.
  *
  * Statements stay prepared in a small table keyed by the address of their SQL. */
@@ -27,6 +28,9 @@
 enum {
 	STATEMENTS_MAX = 32,
 	CHECKPOINT_PAGES = 64,
+	/* Twice that, with their headers: the write that reaches it needs room for its own pages.
+	 */
+	RESERVED_BYTES = 2 * CHECKPOINT_PAGES * (4096 + 24),
 	RETRY_PAUSE_US = 500,
 };
 
@@ -167,6 +171,15 @@ void state_free(struct state *state)
 	CHECK(sqlite3_close(state->db) == SQLITE_OK); /* a statement was leaked */
 	free(state->path);
 	free(state);
+}
+
+void state_db_reserve(struct state *state)
+{
+	AUTO_FREE char *log = text_format("%s-wal", state->path);
+	AUTO_CLOSE int fd = open(log, O_RDWR | O_CLOEXEC);
+	/* Without the room, or on a file system that cannot promise it, all else works. */
+	if (fd >= 0)
+		(void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, RESERVED_BYTES);
 }
 
 const char *state_db_path(const struct state *state)

@@ -41,6 +41,8 @@ struct state_db_query {
 
 /* A path of ":memory:" is SQLite's own. */
 MUST_CHECK int state_db_open(const char *path, struct state **ret_state, struct err *err);
+/* Gives the log of a new database the blocks that it will need. */
+void state_db_reserve(struct state *state);
 const char *state_db_path(const struct state *state);
 
 /* The number of rows seen, or of rows changed by a statement that returns none; or a negative

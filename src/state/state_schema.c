@@ -106,5 +106,6 @@ int state_schema_update(struct state *state, struct err *err)
 	if (r < 0)
 		return err_wrap(err, r, "bring the schema from %d to %d", version,
 			state_schema_newest());
+	state_db_reserve(state);
 	return 0;
 }

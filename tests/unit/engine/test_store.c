@@ -28,7 +28,7 @@ static bool has_layer(struct engine *engine)
 static void a_killed_commands_files_are_swept(void **state)
 {
 	AUTO(engine) engine = open_engine(*state);
-	int marker;
+	struct store_marker marker;
 	assert_int_equal(store_begin(engine, &marker, NULL), 0);
 	put_layer(engine);
 	/* While it lives, its files are safe. */
@@ -36,7 +36,7 @@ static void a_killed_commands_files_are_swept(void **state)
 	assert_int_equal(store_sweep(engine, NULL), 0);
 	assert_true(has_layer(engine));
 	/* Killed: the lock goes, the marker stays. */
-	assert_int_equal(close(marker), 0);
+	assert_int_equal(close(marker.fd), 0);
 	assert_int_equal(store_repair(engine, NULL), 0);
 	assert_false(has_layer(engine));
 	/* The marker went too: nothing is left to repair. */
@@ -48,14 +48,14 @@ static void a_killed_commands_files_are_swept(void **state)
 static void one_living_command_protects_anothers_rest(void **state)
 {
 	AUTO(engine) engine = open_engine(*state);
-	int dead, living;
+	struct store_marker dead, living;
 	assert_int_equal(store_begin(engine, &dead, NULL), 0);
 	assert_int_equal(store_begin(engine, &living, NULL), 0);
 	put_layer(engine);
-	assert_int_equal(close(dead), 0);
+	assert_int_equal(close(dead.fd), 0);
 	assert_int_equal(store_repair(engine, NULL), 0);
 	assert_true(has_layer(engine));
-	store_end(engine, living);
+	store_end(engine, &living);
 	assert_int_equal(store_repair(engine, NULL), 0);
 	assert_false(has_layer(engine));
 }
