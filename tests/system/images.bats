@@ -83,10 +83,9 @@ walk() {
 	[ $checked -ge 2 ]
 }
 
-@test "the same bytes give the same layer file" {
-
+@test "the same bytes give the same layer and image files" {
 	sum() {
-		find "$MOAT_ROOT/layers" -type f -exec sha256sum {} + | awk '{ print $1 }' | sort | sha256sum
+		find "$MOAT_ROOT/layers" "$MOAT_ROOT/images" -type f -exec sha256sum {} + | awk '{ print $1 }' | sort | sha256sum
 	}
 	moat load -q -i "$(images_dir variants)/oci-tar-layers-plain"
 	local first
@@ -241,6 +240,21 @@ walk() {
 	[ "$(moat images -q --no-trunc busybox)" = "$id" ]
 	[ -z "$(moat images -q nosuch)" ]
 	[ "$(moat images --format '{{.Repository}}/{{.Tag}}' busybox)" = busybox/latest ]
+	[ "$(moat images --format json busybox | field Repository)" = busybox ]
+	[ "$(moat images --format 'table {{.Tag}}\t{{.Repository}}' busybox)" = $'TAG       REPOSITORY\nlatest    busybox' ]
+	run ! moat images --format '{{.NoSuch}}'
+}
+
+@test "images --filter by reference and dangling" {
+	image apart --busybox --label only=here
+	moat tag apart example.org/one/two:v1
+	[ "$(moat images --filter reference='ap*' --format '{{.Repository}}')" = apart ]
+	[ "$(moat images 'example.org/*/two' --format '{{.Tag}}')" = v1 ]
+	[ "$(moat images --filter reference=apart --filter 'reference=*/*/two:v?' -q | sort -u | wc -l)" -eq 1 ]
+	[ -z "$(moat images --filter dangling=true -q)" ]
+	[ "$(moat images --filter dangling=false --filter reference=apart -q | wc -l)" -eq 1 ]
+	run --separate-stderr ! moat images --filter nosuch=1
+	one_line
 }
 
 @test "image inspect says what the image's configuration says" {
@@ -312,4 +326,58 @@ walk() {
 	umount "$TEST_DIR/small"
 	one_line "$said"
 	[[ $said == *space* ]]
+}
+
+# on_small COMMAND ...: with an engine on a file system of 24 MB, which more_teardown takes away.
+on_small() {
+	MOAT_ROOT=$TEST_DIR/small/root MOAT_RUN=$TEST_DIR/run "$@"
+}
+
+more_teardown() {
+	mountpoint -q "$TEST_DIR/small" || return 0
+	on_small remove_workloads
+	on_small moat system prune
+	umount "$TEST_DIR/small"
+}
+
+@test "on a full disk what is there runs on, nothing is lost and nothing left over" {
+	not_on no-loop
+	truncate -s 24M "$TEST_DIR/disk"
+	mkfs.ext4 -q -b 4096 -m 0 "$TEST_DIR/disk"
+	mkdir "$TEST_DIR/small"
+	mount -o loop "$TEST_DIR/disk" "$TEST_DIR/small"
+	on_small moat load -q -i "$(images_dir busybox)"
+	run -3 on_small moat run --name kept busybox sh -c 'echo said; exit 3'
+	on_small moat run -d --name lives busybox sleep 1000
+	on_small leaks look >"$TEST_DIR/full"
+
+	fill() {
+		dd if=/dev/zero of="$TEST_DIR/small/ballast" bs=4k 2>/dev/null || :
+	}
+	fill
+	local verb
+	for verb in 'run --rm' 'run -d' create; do
+		# shellcheck disable=SC2086
+		run --separate-stderr -125 on_small moat $verb --name more busybox sleep 1000
+		one_line
+		[[ $stderr == *space* ]]
+	done
+	run --separate-stderr -125 on_small moat load -q -i "$(images_dir variants)/oci-tar-layers-plain"
+	one_line
+	[[ $stderr == *space* ]]
+	[ "$(on_small moat exec lives echo alive)" = alive ]
+	[ "$(on_small moat logs kept)" = said ]
+	[[ $(on_small moat ps -a --filter name=kept) == *'Exited (3)'* ]]
+
+	rm "$TEST_DIR/small/ballast"
+	on_small leaks compare "$TEST_DIR/full"
+	[ "$(on_small moat run --rm busybox echo again)" = again ]
+
+	# What is needed then is to remove something.
+	fill
+	[ "$(on_small moat rm -f lives kept)" = $'lives\nkept' ]
+	fill
+	[[ $(on_small moat rmi busybox) == *Deleted* ]]
+	[ -z "$(on_small moat ps -aq)" ]
+	[ -z "$(on_small moat images -q)" ]
 }

@@ -58,6 +58,24 @@ load ../lib/common
 	state_is "${id:0:12}" running
 }
 
+@test "flags may stand behind names; behind an image or a command they are the command's" {
+	moat run -d --name one busybox sleep 1000
+	[ "$(moat inspect one -f '{{.Name}}')" = /one ]
+	[ "$(moat exec one ls -d /)" = / ]
+	[ "$(moat run --rm busybox ls -d /)" = / ]
+	run -0 moat stop one -t 1
+	run -0 moat logs one --tail 1
+	run -0 moat rm one -f
+	[ -z "$(moat ps -aq)" ]
+	run --separate-stderr ! moat logs one --nosuch
+	[[ $stderr == *nosuch* ]]
+}
+
+@test "start -ai passes standard input" {
+	moat create --name made -i busybox cat
+	[ "$(echo hello | moat start -ai made)" = hello ]
+}
+
 # ---- stop, kill, wait ----
 
 @test "stop sends SIGTERM, prints the name, and keeps the status" {
@@ -117,6 +135,21 @@ load ../lib/common
 	[ "$output" = 12 ]
 }
 
+@test "stop, kill and wait take several names" {
+	local name
+	for name in one two three; do
+		moat run -d --name $name busybox sh -c 'trap "exit 4" USR1; echo ready; while :; do sleep 0.1; done'
+		eventually logs_have $name ready
+	done
+	[ "$(moat kill -s USR1 one two)" = $'one\ntwo' ]
+	[ "$(moat wait one two)" = $'4\n4' ]
+	[ "$(moat stop -s USR1 three one)" = $'three\none' ]
+	[ "$(moat wait three)" = 4 ]
+	run --separate-stderr ! moat wait one nosuch
+	[ "$output" = 4 ]
+	one_line
+}
+
 # ---- rm ----
 
 @test "rm refuses a running workload, rm -f ends it" {
@@ -149,6 +182,13 @@ load ../lib/common
 	run -5 moat exec box sh -c 'exit 5'
 	run -127 moat exec box /no/such
 	run -126 moat exec box /etc/passwd
+}
+
+@test "exec of a command that is killed is 128 and the signal" {
+	moat run -d --name box busybox sleep 1000
+	run -137 moat exec box sh -c 'kill -9 $$'
+	run -143 moat exec box sh -c 'kill $$'
+	run -139 moat exec box sh -c 'kill -SEGV $$'
 }
 
 @test "exec is in every namespace and cgroup of the workload" {
@@ -186,6 +226,12 @@ load ../lib/common
 		-- "$MOAT" exec -it -e PS1='# ' box sh
 }
 
+@test "exec -t follows the window's size" {
+	moat run -d --name box busybox sleep 1000
+	run -0 tty_run 'expect=# ' resize=33x120 'send=sleep 0.3; stty size\n' 'expect=33 120' 'send=exit\n' \
+		-- "$MOAT" exec -it -e PS1='# ' box sh
+}
+
 @test "exec -d returns at once" {
 	moat run -d --name box busybox sleep 1000
 	run -0 moat exec -d box sh -c 'sleep 0.3; touch /done'
@@ -212,6 +258,14 @@ load ../lib/common
 	state_is box running
 	run -0 tty_run 'send=echo two-$((1+1))\n' 'expect=two-2' 'send=exit\n' -- "$MOAT" attach box
 	eventually state_is box exited
+}
+
+@test "attach --no-stdin leaves standard input alone" {
+	moat run -d -i --name box busybox sh -c 'sleep 1; read line; echo "got $line"'
+	run -0 bash -c "(echo mine; echo still there) | { '$MOAT' attach --no-stdin box & echo first | '$MOAT' attach box >/dev/null; wait; head -n 1; }"
+	[[ $output == *mine* ]]
+	eventually state_is box exited
+	[ "$(moat logs box)" = 'got first' ]
 }
 
 # ---- logs ----
@@ -245,6 +299,19 @@ load ../lib/common
 	[ "$(moat logs --since "$moment" talker)" = new ]
 	[ "$(moat logs --since 1h talker)" = $'old\nnew' ]
 	[ "$(moat logs --since "$(date -d "$moment" +%s)" talker)" = new ]
+}
+
+@test "logs --until leaves out what is newer" {
+	moat run --name talker busybox sh -c 'echo old; sleep 1; echo new' >/dev/null
+	local moment
+	moment=$(moat logs -t talker | awk '/old/ { print $1 }')
+	[ "$(moat logs --until "$moment" talker)" = old ]
+	[ -z "$(moat logs --until 1h talker)" ]
+	local bad
+	for bad in --since --until --tail; do
+		run --separate-stderr ! moat logs $bad nonsense talker
+		one_line
+	done
 }
 
 @test "logs -f follows and ends with the workload" {
@@ -300,6 +367,11 @@ load ../lib/common
 	[ "$(moat ps -a --filter exited=3 --format '{{.Names}}')" = beta ]
 	[ "$(moat ps -a --filter "id=${id:0:8}" --format '{{.Names}}')" = alpha ]
 	[ -z "$(moat ps -a --filter status=exited --filter name=alpha -q)" ]
+	[ "$(moat ps -a --filter name=alpha --filter name=gamma -q | wc -l)" -eq 2 ]
+	[ "$(moat ps --filter network=bridge --filter isolation="$MOAT_WALL" --format '{{.Names}}')" = alpha ]
+	[ -z "$(moat ps -a --filter network=host -q)" ]
+	[ "$(moat ps -l --format '{{.Names}}')" = gamma ]
+	[ "$(moat ps -n 2 --format '{{.Names}}' | paste -sd ,)" = gamma,beta ]
 	run ! moat ps --filter nosuch=1
 }
 
@@ -307,7 +379,8 @@ load ../lib/common
 	moat run -d --name alpha --label color=red busybox sleep 1000
 	[ "$(moat ps --format '{{.Names}}:{{.Image}}:{{.State}}')" = alpha:busybox:running ]
 	[ "$(moat ps --format '{{.Label "color"}}')" = red ]
-	[[ $(moat ps --format 'table {{.Names}}\t{{.Status}}' | head -n 1) == NAMES*STATUS ]]
+	[ "$(moat ps --format 'table {{.Names}}\t{{.Image}}\t{{.Labels}}')" = \
+		$'NAMES     IMAGE     LABELS\nalpha     busybox   made-by=mkimage,color=red' ]
 	[ "$(moat ps --format json | field Names)" = alpha ]
 	[ "$(moat ps --format '{{json .Names}}')" = '"alpha"' ]
 	run ! moat ps --format '{{.NoSuch}}'

@@ -59,6 +59,16 @@ load ../lib/common
 	[[ $stderr == *nosuch* ]]
 }
 
+@test "a working directory that cannot be made is 125 and names it" {
+	local directory
+	for directory in /etc/passwd /etc/passwd/below /proc/none; do
+		run --separate-stderr -125 moat run --name nowhere -w "$directory" busybox true
+		one_line
+		[[ $stderr == *$directory* ]]
+		[ -z "$(moat ps -aq)" ]
+	done
+}
+
 @test "a killed workload is 128 and the signal" {
 	moat run --name victim busybox sleep 1000 &
 	local pid=$!
@@ -164,6 +174,11 @@ load ../lib/common
 		-- "$MOAT" run --rm -it busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
 }
 
+@test "Ctrl-C on a terminal reaches a workload that has none" {
+	run -7 tty_run 'expect=ready' 'send=\x03' \
+		-- "$MOAT" run --rm busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
+}
+
 @test "Ctrl-D on a terminal ends the input" {
 	run -0 tty_run 'expect=ready' 'send=hello\n' 'expect=hello' eof \
 		-- "$MOAT" run --rm -it busybox sh -c 'echo ready; exec cat'
@@ -177,6 +192,14 @@ load ../lib/common
 	run -0 tty_run 'expect=ready' 'send=\x10\x11' \
 		-- "$MOAT" run -it --name left busybox sh -c 'echo ready; sleep 1000'
 	state_is left running
+}
+
+@test "--detach-keys are other keys, and the usual ones then go to the workload" {
+	run -0 tty_run 'expect=ready' 'send=\x10\x11' 'send=\x01x' \
+		-- "$MOAT" run -it --name left --detach-keys ctrl-a,x busybox sh -c 'echo ready; sleep 1000'
+	state_is left running
+	run --separate-stderr -125 moat run --rm -it --detach-keys ctrl-,x busybox true
+	one_line
 }
 
 @test "-t without a terminal on standard input is refused" {
@@ -222,6 +245,15 @@ load ../lib/common
 	D=caller run -0 moat run --rm --env-file "$TEST_DIR/env" -e A=2 busybox env
 	[[ $output == *A=2* && $output == *'B=two words'* && $output == *'C="quoted"'* && $output == *D=caller* ]]
 	run -125 moat run --rm --env-file "$TEST_DIR/nosuch" busybox env
+	printf 'A=1\r\n  B=2\nE=\nLAST=no newline' >"$TEST_DIR/env"
+	printf 'A=second\n' >"$TEST_DIR/more"
+	run -0 moat run --rm --env-file "$TEST_DIR/env" --env-file "$TEST_DIR/more" busybox env
+	[[ $'\n'$output$'\n' == *$'\nA=second\n'* && $'\n'$output$'\n' == *$'\nB=2\n'* ]]
+	[[ $'\n'$output$'\n' == *$'\nE=\n'* && $'\n'$output$'\n' == *$'\nLAST=no newline\n'* ]]
+	printf 'two words=1\n' >"$TEST_DIR/env"
+	run --separate-stderr -125 moat run --rm --env-file "$TEST_DIR/env" busybox env
+	one_line
+	[[ $stderr == *'line 1'* ]]
 }
 
 @test "-w sets the directory and makes it" {
@@ -311,6 +343,18 @@ load ../lib/common
 	[ "$(moat run --rm --mount "type=bind,source=$TEST_DIR/file,target=/f,readonly" busybox cat /f)" = content ]
 	run -0 moat run --rm --mount type=tmpfs,destination=/t,tmpfs-size=1m busybox sh -c 'grep " /t " /proc/mounts'
 	[[ $output == *tmpfs* && $output == *size=1024k* ]]
+	run -1 moat run --rm --mount type=tmpfs,dst=/t,tmpfs-size=64k,tmpfs-mode=1770 busybox \
+		sh -c 'stat -c %a /t; dd if=/dev/zero of=/t/f bs=1k count=100 2>&1'
+	[[ ${lines[0]} == 1770 && $output == *'No space left'* ]]
+}
+
+@test "a --mount that cannot be meant is refused" {
+	local mount
+	for mount in type=tmpfs type=volume,target=/x type=bind,target=/x source=/etc \
+		type=tmpfs,target=/x,bogus=1 type=tmpfs,target=x; do
+		run --separate-stderr -125 moat run --rm --mount "$mount" busybox true
+		one_line
+	done
 }
 
 @test "relative sources and targets are refused" {
@@ -365,6 +409,13 @@ load ../lib/common
 		run --separate-stderr -125 moat run --rm "$limit" busybox true
 		one_line
 	done
+}
+
+@test "the least memory that is allowed is enough to start" {
+	[ "$(moat run --rm -m 6m busybox echo started)" = started ]
+	run --separate-stderr -125 moat run --rm -m 6143k busybox true
+	one_line
+	[[ $stderr == *6m* ]]
 }
 
 # ---- network ----
