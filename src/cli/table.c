@@ -47,6 +47,7 @@ static size_t width(const char *cell)
 void table_print(const struct table *table)
 {
 	size_t columns = table->columns;
+	CHECK(columns > 0);
 	AUTO_FREE size_t *widths = mem_new(columns, sizeof(*widths));
 	for (size_t i = 0; i < columns; i++)
 		widths[i] = WIDTH_MIN - GAP;
