@@ -228,33 +228,31 @@ static void link_take(struct guest_link *link, const struct guest_msg *msg)
 	}
 }
 
+/* Every whole message that has come: 0, or negative when what follows is none. */
+static int take_all(struct guest_link *link)
+{
+	struct guest_msg msg;
+	int r = 0;
+	while (link->state != LINK_ENDED && (r = guest_decoder_next(&link->decoder, &msg)) == 1)
+		link_take(link, &msg);
+	return link->state == LINK_ENDED ? 0 : r;
+}
+
 static void on_stream(void *context, int fd, uint32_t events)
 {
 	struct guest_link *link = context;
-	struct guest_msg msg;
-	int r;
 	if (events & EPOLLOUT)
 		link_flush(link);
 	if (link->state == LINK_ENDED || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
-	/* One read: as many messages as it holds. */
-	while ((r = guest_decoder_next(&link->decoder, &msg)) == 0) {
-		ssize_t n = guest_decoder_read(&link->decoder, fd);
-		if (n == -EAGAIN)
-			return;
-		if (n <= 0) {
-			link_break(link, "has closed its control stream");
-			return;
-		}
-		while ((r = guest_decoder_next(&link->decoder, &msg)) == 1) {
-			link_take(link, &msg);
-			if (link->state == LINK_ENDED)
-				return;
-		}
-		if (r == 0)
-			return;
-	}
-	link_break(link, "sends what is no message");
+	/* The decoder has room: all that was whole has been taken. */
+	ssize_t n = guest_decoder_read(&link->decoder, fd);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0)
+		link_break(link, "has closed its control stream");
+	else if (take_all(link) < 0)
+		link_break(link, "sends what is no message");
 }
 
 /* ---- creation ---- */
@@ -313,7 +311,10 @@ int guest_link_new(json *config, int take_stream, struct loop *loop, guest_link_
 	link->stream = take_stream;
 	link->report_fd = link->go_fd = link->tty_fd = -1;
 	guest_decoder_init(&link->decoder, LINE_MAX_BYTES);
-	int r = read_start(link, config, err);
+	int r = take_all(link); /* none yet: the decoder makes room for the first */
+	if (r < 0)
+		return err_sys(err, -r, "listen to the guest");
+	r = read_start(link, config, err);
 	if (r == 0)
 		r = take_descriptors(link, config, err);
 	if (r < 0)

@@ -52,6 +52,8 @@ int guest_msg_send(int socket, enum guest_msg_type type, uint32_t value, const v
 			return -errno;
 		for (size_t i = 0, left = (size_t)n; i < 2; i++) {
 			size_t taken = left < parts[i].iov_len ? left : parts[i].iov_len;
+			if (taken == 0)
+				continue;
 			parts[i].iov_base = (uint8_t *)parts[i].iov_base + taken;
 			parts[i].iov_len -= taken;
 			left -= taken;
