@@ -183,8 +183,8 @@ int kernels_open(struct engine *engine, const char *name, struct kernel *ret_ker
 		r = open_file(dir_fd, kernel.name, "modules.cpio", &kernel.modules_fd, err);
 	if (r < 0)
 		return r;
-	*ret_kernel = kernel;
-	kernel = (struct kernel){ .image_fd = -1, .modules_fd = -1 };
+	*ret_kernel = (struct kernel){ TAKE(kernel.name), TAKE_FD(kernel.image_fd),
+		TAKE_FD(kernel.modules_fd) };
 	return 0;
 }
 

@@ -163,7 +163,9 @@ int guest_exec_order_parse(const struct guest_order *order, struct view bytes,
 	r = merge_env(process, request, result.has_terminal, err);
 	if (r < 0)
 		return err_wrap(err, r, "EXEC");
-	*ret_order = result;
-	result = (struct guest_exec_order){ 0 };
+	*ret_order = (struct guest_exec_order){ .document = TAKE(result.document),
+		.user = TAKE(result.user),
+		.is_interactive = result.is_interactive,
+		.has_terminal = result.has_terminal };
 	return 0;
 }

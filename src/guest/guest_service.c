@@ -174,7 +174,7 @@ static bool output_read(struct session_output *o)
 static bool session_drain(struct guest_session *s)
 {
 	while (s->phase == SESSION_ENDED && session_is_sent(s)) {
-		bool is_dry = s->rest > OUTPUTS * REST_BYTES ||
+		bool is_dry = s->rest > (size_t)OUTPUTS * REST_BYTES ||
 			      (!output_read(&s->outputs[0]) && !output_read(&s->outputs[1]));
 		s->rest += s->out.len;
 		if (is_dry) {

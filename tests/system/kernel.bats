@@ -28,8 +28,9 @@ modules_of() {
 }
 
 @test "Debian's package is taken in with the modules that a guest needs" {
-	local name
-	name=$(moat kernel import "$("$MOAT_TOP/tests/lib/kernel")")
+	local name package
+	package=$("$MOAT_TOP/tests/lib/kernel")
+	name=$(moat kernel import "$package")
 	[[ $name == *-cloud-amd64 ]]
 	run -0 moat kernel ls
 	[[ ${lines[1]} == "$name"*'*'*'bzImage, boot protocol 2.'* ]]
