@@ -39,6 +39,11 @@ enum link_state {
 	LINK_STATES
 };
 
+/* Signals to this process are the workload's.  SIGHUP is also what a lost terminal says. */
+static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM,
+	SIGCONT };
+enum { FORWARDED = ARRAY_LEN(forwarded), OUT_MAX = 65536 };
+
 struct guest_link {
 	struct loop *loop; /* borrowed */
 	guest_link_ended_fn *ended;
@@ -46,6 +51,7 @@ struct guest_link {
 	enum link_state state;
 	int stream, report_fd, go_fd, tty_fd; /* owned; -1: none, or done with */
 	struct loop_watch *stream_watch, *go_watch, *winch_watch; /* owned */
+	struct loop_watch *signal_watches[FORWARDED];             /* owned */
 	bool is_waiting_to_send; /* the stream's watch asks for EPOLLOUT */
 	bool is_resize_due;
 	struct guest_decoder decoder;
@@ -141,6 +147,17 @@ static void on_winch(void *context, int signal_number)
 	if (link->state != LINK_STARTED && link->state != LINK_RUNNING)
 		return; /* the size at GO counts */
 	link->is_resize_due = true;
+	link_flush(link);
+}
+
+static void on_signal(void *context, int signal_number)
+{
+	struct guest_link *link = context;
+	/* Before it has started there is nobody to get it, and a guest that does not listen gets no
+	 * more. */
+	if ((link->state != LINK_STARTED && link->state != LINK_RUNNING) || link->out.len > OUT_MAX)
+		return;
+	guest_msg_format(&link->out, GUEST_SIGNAL, (uint32_t)signal_number, NULL, 0);
 	link_flush(link);
 }
 
@@ -295,10 +312,16 @@ static int open_tty(struct guest_link *link, struct err *err)
 	cfmakeraw(&modes);
 	if (tcsetattr(link->tty_fd, TCSANOW, &modes) < 0)
 		return err_sys(err, errno, "make the terminal raw");
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	if (sigaction(SIGHUP, &ignore, NULL) < 0)
-		return err_sys(err, errno, "ignore the terminal's hang-up");
 	return loop_watch_signal(link->loop, SIGWINCH, on_winch, link, &link->winch_watch, err);
+}
+
+static int watch_signals(struct guest_link *link, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < FORWARDED; i++)
+		r = loop_watch_signal(link->loop, forwarded[i], on_signal, link,
+			&link->signal_watches[i], err);
+	return r;
 }
 
 int guest_link_new(json *config, int take_stream, struct loop *loop, guest_link_ended_fn *ended,
@@ -321,7 +344,10 @@ int guest_link_new(json *config, int take_stream, struct loop *loop, guest_link_
 		return r;
 	if ((r = fd_set_nonblocking(take_stream, true)) < 0)
 		return err_sys(err, -r, "the control stream");
-	if ((r = open_tty(link, err)) < 0)
+	r = open_tty(link, err);
+	if (r == 0)
+		r = watch_signals(link, err);
+	if (r < 0)
 		return r;
 	r = loop_watch_fd(loop, take_stream, EPOLLIN, on_stream, link, &link->stream_watch, err);
 	if (r == 0)
@@ -335,6 +361,8 @@ void guest_link_free(struct guest_link *link)
 		return;
 	loop_remove(link->stream_watch);
 	loop_remove(link->winch_watch);
+	for (size_t i = 0; i < FORWARDED; i++)
+		loop_remove(link->signal_watches[i]);
 	close_report(link);
 	cleanup_close(&link->stream);
 	cleanup_close(&link->tty_fd);
