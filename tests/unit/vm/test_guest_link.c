@@ -268,6 +268,24 @@ static void the_size_of_the_terminal_follows(void **state)
 	(void)close(master);
 }
 
+static void signals_to_the_machine_are_the_workloads(void **state)
+{
+	(void)state;
+	static const int numbers[] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
+	struct end e;
+	end_open(&e, "{}", -1);
+	assert_return_code(kill(getpid(), SIGTERM), errno); /* nobody is there to get it */
+	run_to_go(&e);
+	say(&e, GUEST_STARTED, 0, "");
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		assert_return_code(kill(getpid(), numbers[i]), errno);
+		struct guest_msg msg = hear(&e);
+		assert_int_equal(msg.type, GUEST_SIGNAL);
+		assert_int_equal(msg.value, numbers[i]);
+	}
+	end_close(&e);
+}
+
 static void the_document_may_be_a_file(void **state)
 {
 	const struct scratch *scratch = *state;
@@ -301,6 +319,7 @@ int main(void)
 		cmocka_unit_test(what_is_out_of_turn_ends_the_machine),
 		cmocka_unit_test(what_is_no_message_ends_the_machine),
 		cmocka_unit_test(the_size_of_the_terminal_follows),
+		cmocka_unit_test(signals_to_the_machine_are_the_workloads),
 		IN_SCRATCH(the_document_may_be_a_file),
 	};
 	return cmocka_run_group_tests_name("guest_link", tests, NULL, NULL);
