@@ -222,7 +222,7 @@ void rig_kick(struct rig *rig, unsigned queue)
 {
 	struct rig_queue *q = &rig->queues[queue];
 	uint16_t flags, event, old = q->kicked;
-	uint64_t event_at = q->used + 4 + RIG_QUEUE_SIZE * 8;
+	uint64_t event_at = q->used + 4 + RIG_QUEUE_SIZE * UINT64_C(8);
 	CHECK(guest_mem_read(rig->machine.mem, q->used, &flags, sizeof(flags)) == 0);
 	CHECK(guest_mem_read(rig->machine.mem, event_at, &event, sizeof(event)) == 0);
 	q->kicked = q->next_avail;
