@@ -39,6 +39,16 @@ static void console_fail(struct virtio_console *c, const char *why)
 	c->virtio = NULL;
 }
 
+/* The next request; when there is none, the driver is asked to notify of one. */
+static int next_request(struct virtq *queue, struct virtq_chain *chain)
+{
+	int r = virtq_next(queue, chain);
+	if (r != 0)
+		return r;
+	virtq_set_notify(queue, true);
+	return virtq_next(queue, chain);
+}
+
 /* ---- from the guest ---- */
 
 /* Writes the rest of a request: false if it has to wait. */
@@ -68,7 +78,7 @@ static void transmit(struct virtio_console *c)
 	struct virtq_chain chain;
 	unsigned taken = 0;
 	int r = 1;
-	while (taken < TURN_REQUESTS && (r = virtq_next(queue, &chain)) == 1) {
+	while (taken < TURN_REQUESTS && (r = next_request(queue, &chain)) == 1) {
 		if (!write_request(c, &chain)) {
 			virtq_put_back(queue);
 			break;
@@ -112,7 +122,7 @@ static void receive(struct virtio_console *c)
 	struct virtq_chain chain;
 	unsigned taken = 0;
 	int r = 1;
-	while (c->is_readable && taken < TURN_REQUESTS && (r = virtq_next(queue, &chain)) == 1) {
+	while (c->is_readable && taken < TURN_REQUESTS && (r = next_request(queue, &chain)) == 1) {
 		ssize_t n;
 		if (chain.out_bytes == 0) {
 			r = -EPROTO;

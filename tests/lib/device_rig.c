@@ -112,8 +112,8 @@ static void on_again(void *context, int fd, uint32_t events)
 	(void)events;
 	CHECK(eventfd_read(fd, &count) == 0);
 	for (unsigned i = 0; i < rig->ops->queues; i++)
-		if (rig->virtio.again[i] == fd)
-			rig_kick(rig, i);
+		if (rig->virtio.again[i] == fd && rig->virtio.failed == NULL)
+			rig->ops->notify(rig->device, i);
 }
 
 void rig_open(struct rig *rig, const struct virtio_ops *ops,
@@ -217,9 +217,19 @@ uint16_t rig_add(struct rig *rig, unsigned queue, const void *in, size_t in_len,
 	return head;
 }
 
+/* As a driver does it: only when the device wants to know (2.7.7.2, 2.7.10). */
 void rig_kick(struct rig *rig, unsigned queue)
 {
-	if (rig->virtio.failed == NULL)
+	struct rig_queue *q = &rig->queues[queue];
+	uint16_t flags, event, old = q->kicked;
+	uint64_t event_at = q->used + 4 + RIG_QUEUE_SIZE * UINT64_C(8);
+	CHECK(guest_mem_read(rig->machine.mem, q->used, &flags, sizeof(flags)) == 0);
+	CHECK(guest_mem_read(rig->machine.mem, event_at, &event, sizeof(event)) == 0);
+	q->kicked = q->next_avail;
+	bool is_wanted = (flags & 1) == 0;
+	if (rig->virtio.queues[queue].has_event_idx)
+		is_wanted = (uint16_t)(q->next_avail - event - 1) < (uint16_t)(q->next_avail - old);
+	if (is_wanted && rig->virtio.failed == NULL)
 		rig->ops->notify(rig->device, queue);
 }
 

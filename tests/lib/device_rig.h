@@ -14,7 +14,7 @@
 
 struct rig_queue {
 	uint64_t desc, avail, used, buffers; /* guest addresses */
-	uint16_t next_desc, next_avail, seen_used;
+	uint16_t next_desc, next_avail, seen_used, kicked;
 };
 
 struct machine {
@@ -55,6 +55,7 @@ void *rig_buffer(struct rig *rig, unsigned queue, uint16_t desc);
  * out_len bytes of its answer, in descriptors of at most RIG_BUFFER_BYTES; returns its head. */
 uint16_t rig_add(struct rig *rig, unsigned queue, const void *in, size_t in_len, size_t piece,
 	size_t out_len);
+/* Notifies the device of what was added, if it wants to be. */
 void rig_kick(struct rig *rig, unsigned queue);
 /* The next request that the device has handed back; false when there is none. */
 bool rig_take(struct rig *rig, unsigned queue, uint16_t *ret_head, uint32_t *ret_written);

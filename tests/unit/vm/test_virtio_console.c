@@ -14,6 +14,8 @@ struct console {
 	int keyboard, screen;
 };
 
+static uint64_t features; /* of all tests of a run */
+
 static void console_open(struct console *c)
 {
 	int in[2], out[2];
@@ -23,7 +25,7 @@ static void console_open(struct console *c)
 	AUTO_FREE char *config = text_format("{\"in_fd\": %d, \"out_fd\": %d}", in[0], out[1]);
 	c->keyboard = in[1];
 	c->screen = out[0];
-	rig_open(&c->rig, &virtio_console_ops, virtio_console_create, config, 0);
+	rig_open(&c->rig, &virtio_console_ops, virtio_console_create, config, features);
 }
 
 static void console_close(struct console *c)
@@ -160,7 +162,7 @@ static void without_descriptors_everything_is_taken(void **state)
 {
 	(void)state;
 	struct console c = { .keyboard = -1, .screen = -1 };
-	rig_open(&c.rig, &virtio_console_ops, virtio_console_create, "{}", 0);
+	rig_open(&c.rig, &virtio_console_ops, virtio_console_create, "{}", features);
 	for (unsigned i = 0; i < 1000; i++) {
 		print(&c, "nobody");
 		assert_int_equal(taken(&c), 1);
@@ -179,7 +181,7 @@ static void one_terminal_may_be_both(void **state)
 	assert_return_code(terminal, errno);
 	AUTO_FREE char *config = text_format("{\"in_fd\": %d, \"out_fd\": %d}", terminal, terminal);
 	struct console c = { .keyboard = -1, .screen = -1 };
-	rig_open(&c.rig, &virtio_console_ops, virtio_console_create, config, 0);
+	rig_open(&c.rig, &virtio_console_ops, virtio_console_create, config, features);
 	rig_settle(&c.rig);
 	print(&c, "x");
 	rig_settle(&c.rig);
@@ -211,5 +213,8 @@ int main(void)
 		cmocka_unit_test(one_terminal_may_be_both),
 		cmocka_unit_test(buffers_without_room_fail_the_device),
 	};
-	return cmocka_run_group_tests_name("virtio_console", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("virtio_console", tests, NULL, NULL);
+	features = VIRTIO_FEATURE_EVENT_IDX;
+	return failed +
+	       cmocka_run_group_tests_name("virtio_console, event index", tests, NULL, NULL);
 }

@@ -33,9 +33,11 @@ static void give_buffers(struct vsock *v, unsigned count)
 	rig_kick(&v->rig, RX);
 }
 
+static uint64_t features; /* of all tests of a run */
+
 static void vsock_open(struct vsock *v, const char *config)
 {
-	rig_open(&v->rig, &virtio_vsock_ops, virtio_vsock_create, config, 0);
+	rig_open(&v->rig, &virtio_vsock_ops, virtio_vsock_create, config, features);
 	give_buffers(v, 16);
 }
 
@@ -528,7 +530,7 @@ static void rules_of_the_device_hold(void **state)
 	assert_non_null(v.rig.virtio.failed);
 
 	/* A reset makes it whole again; the port is used up. */
-	rig_restart(&v.rig, 0);
+	rig_restart(&v.rig, features);
 	give_buffers(&v, 8);
 	say(&v, VSOCK_REQUEST, GUEST_PORT, PORT);
 	assert_int_equal(receive(&v).op, VSOCK_RST);
@@ -536,7 +538,7 @@ static void rules_of_the_device_hold(void **state)
 	rig_kick(&v.rig, TX);
 	assert_non_null(v.rig.virtio.failed);
 
-	rig_restart(&v.rig, 0);
+	rig_restart(&v.rig, features);
 	(void)rig_add(&v.rig, RX, NULL, 0, 0, VSOCK_HEADER_BYTES - 1);
 	rig_kick(&v.rig, RX);
 	say(&v, VSOCK_REQUEST, GUEST_PORT, PORT);
@@ -552,13 +554,13 @@ static void a_buffer_for_headers_alone_takes_no_data(void **state)
 	struct vsock v;
 	int host = open_with_socket(&v);
 	connect_port(&v, PORT);
-	rig_restart(&v.rig, 0);
+	rig_restart(&v.rig, features);
 	assert_true(is_at_end(host));
 	(void)close(host);
 	vsock_close(&v);
 
 	host = open_with_socket(&v);
-	rig_restart(&v.rig, 0);
+	rig_restart(&v.rig, features);
 	for (unsigned i = 0; i < 4; i++)
 		(void)rig_add(&v.rig, RX, NULL, 0, 0, VSOCK_HEADER_BYTES);
 	rig_kick(&v.rig, RX);
@@ -820,5 +822,7 @@ int main(void)
 		cmocka_unit_test(bad_configurations_are_refused),
 		cmocka_unit_test(configuration_is_the_guests_address),
 	};
-	return cmocka_run_group_tests_name("virtio_vsock", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("virtio_vsock", tests, NULL, NULL);
+	features = VIRTIO_FEATURE_EVENT_IDX;
+	return failed + cmocka_run_group_tests_name("virtio_vsock, event index", tests, NULL, NULL);
 }
