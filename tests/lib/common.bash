@@ -15,7 +15,7 @@ moat() {
 }
 
 leaks() {
-	"$MOAT_TOP/tests/lib/leaks" "$@"
+	"${MOAT%/*}/leaks" "$@"
 }
 
 setup_file() {
