@@ -34,8 +34,8 @@
 #define VM_CONFIG_FD 3           /* vm/vm.h */
 /* What a machine's process needs beside the guest's memory, until it is killed for it. */
 #define VM_OVERHEAD_BYTES (UINT64_C(64) << 20)
-#define KERNEL_COMMAND_LINE                                                          \
-	"console=ttyS0 earlyprintk=ttyS0 loglevel=7 panic=-1 reboot=t tsc=reliable " \
+#define KERNEL_COMMAND_LINE                                   \
+	"console=ttyS0 quiet panic=-1 reboot=t tsc=reliable " \
 	"no_timer_check random.trust_cpu=on"
 
 /* Everything S and the machine's process need, made by P before the fork. */
@@ -100,7 +100,7 @@ static int add_kernel(struct creation *creation, struct err *err)
 {
 	struct engine *engine = creation->launch->engine;
 	AUTO_DONE(kernel) kernel = { .image_fd = -1, .modules_fd = -1 };
-	int guest_fd;
+	int guest_fd = -1;
 	int r = kernels_open(engine, NULL, &kernel, err);
 	if (r == 0)
 		r = kernels_open_guest(engine, &guest_fd, err);
@@ -124,7 +124,7 @@ static int add_network(struct creation *creation, json *devices, uint8_t mac[6],
 	char host_name[IFNAMSIZ];
 	(void)snprintf(host_name, sizeof(host_name), "mt%.12s", launch->id);
 	struct net_port port = { .host_name = host_name, .address = launch->address };
-	int fd;
+	int fd = -1;
 	int r = net_tap_open(&launch->bridge, &port, &fd, err);
 	if (r < 0)
 		return r;
@@ -260,10 +260,6 @@ static int prepare(struct creation *creation, struct err *err)
 	json_set_uint(creation->config, "memory_mib", machine_memory_mib(spec));
 	json_set_string(creation->config, "cmdline", KERNEL_COMMAND_LINE);
 	json_set_uint(creation->config, "uid", user_of(launch->id));
-	/*DEBUGSERIAL*/ if (getenv("MOAT_SERIAL") != NULL) {
-		int sf = open(getenv("MOAT_SERIAL"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		(void)!add_fd(creation, creation->config, "serial_fd", sf, NULL);
-	}
 	int r = machine_config_check(spec, err);
 	if (r == 0)
 		r = add_accel(creation, err);

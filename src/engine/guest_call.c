@@ -114,7 +114,7 @@ static int open_streams(struct call *call, struct err *err)
 static int say_exec(struct call *call, struct err *err)
 {
 	AUTO_FREE char *text = request_text(call->exec);
-	struct guest_msg answer;
+	struct guest_msg answer = { 0 };
 	int r = guest_msg_send(call->socket, GUEST_EXEC, 0, text, strlen(text));
 	if (r == 0)
 		r = guest_msg_receive(call->socket, &call->decoder, &answer);

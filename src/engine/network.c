@@ -12,11 +12,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "container/container.h"
 #include "engine/worker.h"
 
 #define ADDRESS_FILE "address"
 #define HOSTS_MAX 65536
 #define FIREWALL_DEADLINE_MS 30000
+#define REPORT_DEADLINE_MS 1000
 
 /* An address belongs to whoever still has a run directory. */
 static bool owner_lives(void *context, const char *owner)
@@ -139,8 +141,12 @@ int launch_connect(void *context, struct err *err)
 	if (launch->address.s_addr == 0 || launch->is_connected)
 		return 0;
 	AUTO_CLOSE int netns = proc_open_file(launch->init.pid, "ns/net", O_RDONLY);
-	if (netns < 0)
-		return err_sys(err, -netns, "open the workload's network namespace");
+	if (netns < 0) {
+		/* It has ended already: its own word says why. */
+		int r = container_report_wait(launch->report_fd, CONTAINER_READY,
+			REPORT_DEADLINE_MS, err);
+		return r < 0 ? r : err_sys(err, -netns, "open the workload's network namespace");
+	}
 	char host_name[IFNAMSIZ];
 	(void)snprintf(host_name, sizeof(host_name), "mt%.12s", launch->id);
 	struct net_port port = { .host_name = host_name, .address = launch->address };

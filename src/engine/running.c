@@ -108,16 +108,17 @@ int running_find(const struct engine *engine, const char *name, struct workload 
 	if (run_fd < 0)
 		return -ENOENT;
 	AUTO_DONE(text) text = { 0 };
-	AUTO_DONE(workload) workload = { .id = mem_strdup(id), .phase = WORKLOAD_RUNNING };
+	struct workload workload = { .id = mem_strdup(id), .phase = WORKLOAD_RUNNING };
 	struct live live = { 0 };
 	if (live_read_init(run_fd, &live) < 0 || !live.init_lives || !live_monitor_lives(run_fd) ||
 		link_read(run_fd, "name", own_name) < 0 ||
 		file_read_at(run_fd, "spec", LIMIT_JSON_BYTES, &text, NULL) < 0 ||
-		workload_spec_from_json(view_of_text(&text), &workload.spec, NULL) < 0)
+		workload_spec_from_json(view_of_text(&text), &workload.spec, NULL) < 0) {
+		workload_done(&workload);
 		return -ENOENT;
+	}
 	workload.name = mem_strdup(own_name);
 	workload.pid = live.init.pid;
 	*ret_workload = workload;
-	workload = (struct workload){ 0 };
 	return 0;
 }

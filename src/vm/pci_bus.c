@@ -34,9 +34,10 @@ static struct pci_function *add(struct pci_bus *bus, unsigned slot, unsigned ind
 {
 	struct pci_function *function = NEW(pci_function);
 	pci_function_init(function, bus, identity);
-	bus->functions[slot * FUNCTIONS + index] = function;
+	struct pci_function **first = &bus->functions[(size_t)slot * FUNCTIONS];
+	first[index] = function;
 	if (index > 0)
-		bus->functions[slot * FUNCTIONS]->config[PCI_HEADER_TYPE] |= MULTIFUNCTION;
+		first[0]->config[PCI_HEADER_TYPE] |= MULTIFUNCTION;
 	return function;
 }
 

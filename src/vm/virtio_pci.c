@@ -538,7 +538,9 @@ static void registers_moved(void *context, uint64_t address)
 	struct virtio *virtio = context;
 	for (unsigned i = 0; i < virtio->ops->queues; i++)
 		set_ioeventfd(virtio, &virtio->queues[i],
-			address == 0 ? 0 : address + PART_NOTIFY * PAGE + i * NOTIFY_BYTES);
+			address == 0 ? 0
+				     : address + (uint64_t)PART_NOTIFY * PAGE +
+					       (uint64_t)i * NOTIFY_BYTES);
 }
 
 static const struct pci_bar_ops registers_ops = {
