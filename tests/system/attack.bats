@@ -195,7 +195,9 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 		find /sys/fs/cgroup -name release_agent -o -name devices.allow -o -name cgroup.procs |
 		while read -r file; do (echo x >"$file") 2>/dev/null && echo "WROTE $file"; done
 		mkdir /tmp/c; mount -t cgroup -o memory none /tmp/c && echo MOUNTED
-		mkdir $(find /sys/fs/cgroup -maxdepth 1 -mindepth 1 -type d | head -n 1)/x && echo MADE'
+		for folder in /sys/fs/cgroup /sys/fs/cgroup/*/; do
+			mkdir "$folder/x" 2>/dev/null && echo "MADE $folder/x"
+		done'
 	[[ $output != *WROTE* && $output != *MOUNTED* && $output != *MADE* ]]
 }
 
