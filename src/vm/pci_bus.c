@@ -34,10 +34,10 @@ static struct pci_function *add(struct pci_bus *bus, unsigned slot, unsigned ind
 {
 	struct pci_function *function = NEW(pci_function);
 	pci_function_init(function, bus, identity);
-	struct pci_function **first = &bus->functions[(size_t)slot * FUNCTIONS];
-	first[index] = function;
+	size_t first = (size_t)slot * FUNCTIONS;
+	bus->functions[first + index] = function;
 	if (index > 0)
-		first[0]->config[PCI_HEADER_TYPE] |= MULTIFUNCTION;
+		bus->functions[first]->config[PCI_HEADER_TYPE] |= MULTIFUNCTION;
 	return function;
 }
 

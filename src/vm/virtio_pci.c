@@ -536,11 +536,10 @@ static void set_ioeventfd(struct virtio *virtio, struct queue *queue, uint64_t a
 static void registers_moved(void *context, uint64_t address)
 {
 	struct virtio *virtio = context;
+	uint64_t first = address == 0 ? 0 : address + (uint64_t)PART_NOTIFY * PAGE;
 	for (unsigned i = 0; i < virtio->ops->queues; i++)
 		set_ioeventfd(virtio, &virtio->queues[i],
-			address == 0 ? 0
-				     : address + (uint64_t)PART_NOTIFY * PAGE +
-					       (uint64_t)i * NOTIFY_BYTES);
+			first == 0 ? 0 : first + (uint64_t)i * NOTIFY_BYTES);
 }
 
 static const struct pci_bar_ops registers_ops = {
