@@ -117,15 +117,24 @@ static int take_bytes(struct reader *reader, struct view bytes)
 	return r;
 }
 
-static int read_to_end(struct reader *reader, int fd, struct err *err)
+/* The end is where it was when we began, if nobody follows: another goes on writing, maybe faster.
+ */
+static uint64_t size_to_read(const struct reader *reader, int fd)
+{
+	struct stat st;
+	return reader->logs->follow || fstat(fd, &st) < 0 ? UINT64_MAX : (uint64_t)st.st_size;
+}
+
+static int read_to_end(struct reader *reader, int fd, uint64_t size, struct err *err)
 {
 	AUTO_FREE char *buffer = mem_new(1, CHUNK);
 	for (;;) {
-		ssize_t n = read(fd, buffer, CHUNK);
+		ssize_t n = read(fd, buffer, size < CHUNK ? (size_t)size : CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_sys(err, errno, "read the log");
+		size -= (uint64_t)n;
 		int r = take_bytes(reader, (struct view){ buffer, (size_t)n });
 		if (r == 0 && (n == 0 || reader->out.len + reader->err.len > CHUNK))
 			r = flush(reader);
@@ -136,13 +145,14 @@ static int read_to_end(struct reader *reader, int fd, struct err *err)
 	}
 }
 
-/* Complete lines in a file. */
-static int count_lines(int fd, int64_t *count, struct err *err)
+/* Complete lines in the first size bytes of a file. */
+static int count_lines(int fd, uint64_t size, int64_t *count, struct err *err)
 {
 	AUTO_FREE char *buffer = mem_new(1, CHUNK);
 	off_t offset = 0;
 	for (;;) {
-		ssize_t n = pread(fd, buffer, CHUNK, offset);
+		uint64_t left = size - (uint64_t)offset;
+		ssize_t n = pread(fd, buffer, left < CHUNK ? (size_t)left : CHUNK, offset);
 		if (n < 0)
 			return err_sys(err, errno, "read the log");
 		if (n == 0)
@@ -168,7 +178,7 @@ static int follow(struct reader *reader, int run_fd, int data_fd, int *log_fd, s
 		/* First the state, then the bytes: all of a workload that has ended is read. */
 		int r = live_read(run_fd, data_fd, &live, err);
 		if (r == 0)
-			r = read_to_end(reader, *log_fd, err);
+			r = read_to_end(reader, *log_fd, UINT64_MAX, err);
 		if (r < 0 || reader->is_past_until)
 			return r;
 		struct stat old, now;
@@ -198,19 +208,20 @@ static int read_logs(struct reader *reader, struct engine *engine, const char *i
 	AUTO_CLOSE int log_fd = openat(data_fd, MONITOR_LOG, O_RDONLY | O_CLOEXEC);
 	if (log_fd < 0)
 		return errno == ENOENT ? 0 : err_sys(err, errno, "open the log");
+	uint64_t size = size_to_read(reader, log_fd);
 	int r = 0;
 	if (reader->logs->tail >= 0) {
 		int64_t lines = 0;
 		if (old_fd >= 0)
-			r = count_lines(old_fd, &lines, err);
+			r = count_lines(old_fd, UINT64_MAX, &lines, err);
 		if (r == 0)
-			r = count_lines(log_fd, &lines, err);
+			r = count_lines(log_fd, size, &lines, err);
 		reader->skip = lines > reader->logs->tail ? lines - reader->logs->tail : 0;
 	}
 	if (r == 0 && old_fd >= 0)
-		r = read_to_end(reader, old_fd, err);
+		r = read_to_end(reader, old_fd, UINT64_MAX, err);
 	if (r == 0)
-		r = read_to_end(reader, log_fd, err);
+		r = read_to_end(reader, log_fd, size, err);
 	AUTO_CLOSE int run_fd = openat(engine->run_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && reader->logs->follow && run_fd >= 0)
 		r = follow(reader, run_fd, data_fd, &log_fd, err);

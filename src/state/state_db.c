@@ -32,6 +32,8 @@ enum {
 	 */
 	RESERVED_BYTES = 2 * CHECKPOINT_PAGES * (4096 + 24),
 	RETRY_PAUSE_US = 500,
+	PAUSE_MIN_US = 50,
+	PAUSE_MAX_US = 20000,
 };
 
 struct statement {
@@ -45,6 +47,7 @@ struct state {
 	int sync;    /* what PRAGMA synchronous was set to; 0: not set yet */
 	struct statement statements[STATEMENTS_MAX];
 	size_t statements_len;
+	uint64_t wait_began_ns; /* for the lock that is waited for */
 };
 
 /* What a refusal of SQLite means to the caller, by its extended or primary code. */
@@ -101,17 +104,22 @@ static void pause_us(long us)
 }
 
 /* SQLite asks this before it gives up on a lock.  Its own handler sleeps up to 100 ms at a time,
- * a transaction here lasts 0.1 ms (NORMAL) or 3 ms (FULL). */
+ * a transaction here lasts 0.1 ms (NORMAL) or 3 ms (FULL).  The pause grows with the wait: a
+ * hundred that look every millisecond would keep a slow processor from the one that has the lock.
+ */
 static int wait_for_others(void *context, int count)
 {
-	(void)context;
-	static const int steps_us[] = { 50, 100, 200, 400, 800, 1600 };
-	const int last = (int)ARRAY_LEN(steps_us) - 1;
-	const int last_us = steps_us[last];
-	/* The steps before the last add up to about one more of it. */
-	if (count > last && (count - last) * last_us / 1000 >= STATE_DB_WAIT_MS)
+	struct state *state = context;
+	uint64_t now = clock_monotonic_ns();
+	if (count == 0)
+		state->wait_began_ns = now;
+	uint64_t waited_us = (now - state->wait_began_ns) / 1000;
+	if (waited_us >= STATE_DB_WAIT_MS * UINT64_C(1000))
 		return 0;
-	pause_us(steps_us[count < last ? count : last]);
+	uint64_t pause = waited_us / 8;
+	pause_us(pause < PAUSE_MIN_US   ? PAUSE_MIN_US
+		 : pause > PAUSE_MAX_US ? PAUSE_MAX_US
+					: (long)pause);
 	return 1;
 }
 
@@ -136,7 +144,7 @@ static int db_connect(struct state *state, struct err *err)
 	if (code != SQLITE_OK)
 		return db_fail(state, code, "open", err);
 	/* None of these touches the file, and none fails with valid arguments. */
-	(void)sqlite3_busy_handler(state->db, wait_for_others, NULL);
+	(void)sqlite3_busy_handler(state->db, wait_for_others, state);
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

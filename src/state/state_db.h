@@ -8,8 +8,9 @@
 
 #include "state/state.h"
 
-/* How long one statement waits for other processes before it gives up. */
-#define STATE_DB_WAIT_MS 5000
+/* How long one statement waits for other processes before it gives up: a hundred commands at once on
+ * a slow machine wait for each other for more than five seconds. */
+#define STATE_DB_WAIT_MS 20000
 
 /* A transaction lasts through a crash of moat (NORMAL) or also through a power cut (FULL). */
 enum state_db_sync { STATE_DB_NORMAL = 1, STATE_DB_FULL = 2 }; /* the numbers are SQLite's */

@@ -5,6 +5,10 @@
 bats_require_minimum_version 1.5.0
 
 MOAT_WALL=${MOAT_WALL:-container}
+# How much longer anything may take than on a host: in the lab the processor is emulated.
+# shellcheck disable=SC2034
+SLOW=${MOAT_LAB:+5}
+SLOW=${SLOW:-1}
 
 # Every test runs once for each wall.
 moat() {
@@ -84,7 +88,7 @@ remove_workloads() {
 
 # eventually COMMAND ...: until it succeeds, at most ten seconds.
 eventually() {
-	local deadline=$((SECONDS + 10))
+	local deadline=$((SECONDS + 10 * SLOW))
 	until "$@"; do
 		if [ $SECONDS -ge $deadline ]; then
 			echo "never came true: $*" >&2
