@@ -99,7 +99,7 @@ static void add_links(struct lines *lines)
 }
 
 /* The first attribute of a table is its name. */
-static bool add_tables_of(struct lines *lines, const struct nlmsghdr *message, size_t len)
+static bool add_tables_of(struct lines *lines, struct nlmsghdr *message, size_t len)
 {
 	for (; NLMSG_OK(message, len); message = NLMSG_NEXT(message, len)) {
 		if (message->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
