@@ -14,7 +14,8 @@ more_teardown() {
 
 monitor_of() {
 	local exe process
-	for exe in $(find /proc/[0-9]*/exe -maxdepth 0 -lname '*/moat-monitor*' 2>/dev/null); do
+	for exe in /proc/[0-9]*/exe; do
+		[[ $(readlink "$exe" 2>/dev/null) == */moat-monitor* ]] || continue
 		process=${exe%/exe}
 		if tr '\0' ' ' <"$process/cmdline" | grep -q "$1" ||
 			find "$process/fd" -lname "*$1*" 2>/dev/null | grep -q .; then
