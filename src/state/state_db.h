@@ -8,8 +8,8 @@
 
 #include "state/state.h"
 
-/* How long one statement waits for other processes before it gives up: a hundred commands at once on
- * a slow machine wait for each other for more than five seconds. */
+/* How long one statement waits for other processes before it gives up: a hundred commands at once
+ * on a slow machine wait for each other for more than five seconds. */
 #define STATE_DB_WAIT_MS 20000
 
 /* A transaction lasts through a crash of moat (NORMAL) or also through a power cut (FULL). */
