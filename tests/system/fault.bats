@@ -13,16 +13,14 @@ more_teardown() {
 }
 
 monitor_of() {
-	local exe process
-	for exe in /proc/[0-9]*/exe; do
-		[[ $(readlink "$exe" 2>/dev/null) == */moat-monitor* ]] || continue
-		process=${exe%/exe}
+	local process
+	while read -r process; do
 		if tr '\0' ' ' <"$process/cmdline" | grep -q "$1" ||
 			find "$process/fd" -lname "*$1*" 2>/dev/null | grep -q .; then
 			echo "${process##*/}"
 			return
 		fi
-	done
+	done < <(find /proc/[0-9]*/exe -maxdepth 0 -lname '*/moat-monitor*' -printf '%h\n' 2>/dev/null)
 	return 1
 }
 
