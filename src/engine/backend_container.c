@@ -145,13 +145,6 @@ static int start(struct launch *launch, struct err *err)
 	return birth_go(launch, READY_DEADLINE_MS, err);
 }
 
-static int send_signal(const struct live *live, int signal_number, struct err *err)
-{
-	AUTO_CLOSE int pidfd = -1;
-	int r = proc_open(&live->init, &pidfd);
-	return r != 0 ? r : container_signal(pidfd, signal_number, err);
-}
-
 /* The process part of the workload's document, with what the exec asks for instead. */
 static int exec_document(struct engine *engine, const struct backend_exec *exec,
 	struct container_spec **ret_spec, struct err *err)
@@ -215,7 +208,7 @@ const struct backend backend_container = {
 	.probe = probe,
 	.create = create,
 	.start = start,
-	.signal = send_signal,
+	.signal = live_signal,
 	.exec = exec_process,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,

@@ -369,26 +369,13 @@ static int start(struct launch *launch, struct err *err)
 	return birth_go(launch, READY_DEADLINE_MS, err);
 }
 
-static int send_signal(const struct live *live, int signal_number, struct err *err)
-{
-	AUTO_CLOSE int pidfd = -1;
-	int r = proc_open(&live->init, &pidfd);
-	return r != 0 ? r : container_signal(pidfd, signal_number, err);
-}
-
-static int exec_process(struct engine *engine, const struct backend_exec *exec, pid_t *ret_pid,
-	int *ret_pidfd, struct err *err)
-{
-	return guest_call_exec(engine, exec, ret_pid, ret_pidfd, err);
-}
-
 const struct backend backend_vm = {
 	.name = "vm",
 	.probe = probe,
 	.create = create,
 	.start = start,
-	.signal = send_signal,
-	.exec = exec_process,
+	.signal = live_signal,
+	.exec = guest_call_exec,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,
 };

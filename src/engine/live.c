@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "container/container.h"
 #include "wire/monitor_msg.h"
 
 #define RECORD_MAX 256
@@ -183,4 +184,11 @@ int live_wait_exit(int run_fd, int data_fd, int timeout_ms, struct live *ret_liv
 	}
 	*ret_live = live;
 	return 0;
+}
+
+int live_signal(const struct live *live, int signal_number, struct err *err)
+{
+	AUTO_CLOSE int pidfd = -1;
+	int r = proc_open(&live->init, &pidfd);
+	return r != 0 ? r : container_signal(pidfd, signal_number, err);
 }

@@ -36,3 +36,7 @@ int live_shell_status(int wait_status);
  * the init and its monitor are gone without one. */
 MUST_CHECK int live_wait_exit(int run_fd, int data_fd, int timeout_ms, struct live *ret_live,
 	struct err *err);
+
+/* Sends a signal to the init, which stands for the workload behind every wall: a machine's process
+ * passes it on.  -ESRCH when it has ended. */
+MUST_CHECK int live_signal(const struct live *live, int signal_number, struct err *err);

@@ -1,13 +1,19 @@
 /* vmm - the role "@vmm": one virtual machine's process.  Its rights go in this order, and nothing
  * of the guest or its kernel is read before the last stage:
  *
- *   1 configuration   read from descriptor 3, from the engine, which is trusted
- *   2 descriptors     all closed but stdio and those that the configuration names
- *   3 jail            own mount, network, ipc, uts namespaces, an empty root, the machine's own
- * user, no capabilities, no new privileges (base/jail.c, 1 to 6) 4 machine         memory,
- * accelerator, bus, devices from their descriptors, vCPU threads that wait: what needs system calls
- * that nobody needs later 5 list            vm_syscalls.def and vm_syscall_rules.def, for all
- * threads at once 6 kernel          read into memory, its parameters and tables made 7 guest runs
+ * - configuration: read from descriptor 3, from the engine, which is trusted.
+ *
+ * - descriptors: all closed but stdio and those that the configuration names.
+ *
+ * - jail: own mount, network, ipc and uts namespaces, an empty root, the machine's own user, no
+ *   capabilities, no new privileges (base/jail.c, 1 to 6).
+ *
+ * - machine: memory, accelerator, bus, devices from their descriptors, vCPU threads that wait: what
+ *   needs system calls that nobody needs later.
+ *
+ * - list: vm_syscalls.def and vm_syscall_rules.def, for all threads at once.
+ *
+ * - kernel: read into memory, its parameters and tables made; then the guest runs.
  *
  * A process namespace of its own is the caller's to make (a process cannot enter one with threads);
  * without it there is still no call in the list that names another process. */
