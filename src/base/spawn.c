@@ -1,10 +1,9 @@
 /* spawn - see spawn.h.
  *
- * spawn_start() runs the child on a stack of its own in the parent's memory until it executes
- * (CLONE_VM | CLONE_VFORK, as posix_spawn does): no page tables are copied, and the child tells why
- * it could not execute by storing an errno.  Until then it may only make system calls: nothing that
- * allocates, locks or logs.  All signals are blocked meanwhile, so that no handler of the parent's
- * runs in it. */
+ * spawn_shared() runs the child on a stack of its own in the parent's memory until it executes
+ * (CLONE_VM | CLONE_VFORK, as posix_spawn does): no page tables are copied, no page is copied when
+ * it is written, and the child tells what became of it by storing it.  All signals are blocked when
+ * it begins, so that no handler of the parent's runs in it. */
 #include "base/spawn.h"
 
 #include <errno.h>
@@ -28,7 +27,8 @@
 #include "base/proc.h"
 
 enum {
-	STACK_BYTES = 64 * 1024,
+	STACK_BYTES = 1024 * 1024, /* what is not touched costs nothing */
+	STACK_GUARD_BYTES = 4096,
 	COLLECT_MAX_BYTES = 64 * 1024,
 };
 
@@ -88,10 +88,22 @@ static int prepare_and_execute(const struct spawn *spawn)
 	return -errno;
 }
 
-static int child_main(void *context)
+static void execute_or_tell(void *context)
 {
 	struct child *child = context;
 	child->errnum = -prepare_and_execute(child->spawn);
+}
+
+/* The first frame of a child that shares memory. */
+struct shared {
+	spawn_shared_fn *run;
+	void *context;
+};
+
+static int shared_main(void *context)
+{
+	struct shared *shared = context;
+	shared->run(shared->context);
 	_exit(127);
 }
 
@@ -105,28 +117,47 @@ static void unmap_stack(char *stack)
 	(void)munmap(stack, STACK_BYTES);
 }
 
-int spawn_start(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, struct err *err)
+pid_t spawn_shared(spawn_shared_fn *run, void *context, int *ret_pidfd)
 {
 	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
-		return err_sys(err, errno, "start %s", spawn->argv[0]);
-	struct child child = { .spawn = spawn };
+		return -errno;
+	if (mprotect(stack, STACK_GUARD_BYTES, PROT_NONE) < 0) {
+		int errnum = errno;
+		unmap_stack(stack);
+		return -errnum;
+	}
+	struct shared shared = { .run = run, .context = context };
 	sigset_t all, before;
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
-	AUTO_CLOSE int pidfd = -1;
-	pid_t pid = clone(child_main, stack + STACK_BYTES,
-		CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &child, &pidfd);
-	int errnum = pid < 0 ? errno : child.errnum;
+	int pidfd = -1;
+	pid_t pid = clone(shared_main, stack + STACK_BYTES,
+		CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &shared, &pidfd);
+	int errnum = errno;
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	unmap_stack(stack);
 	if (pid < 0)
-		return err_sys(err, errnum, "start %s", spawn->argv[0]);
-	if (errnum != 0) {
+		return -errnum;
+	if (ret_pidfd != NULL)
+		*ret_pidfd = pidfd;
+	else
+		(void)close(pidfd);
+	return pid;
+}
+
+int spawn_start(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, struct err *err)
+{
+	struct child child = { .spawn = spawn };
+	AUTO_CLOSE int pidfd = -1;
+	pid_t pid = spawn_shared(execute_or_tell, &child, &pidfd);
+	if (pid < 0)
+		return err_sys(err, -pid, "start %s", spawn->argv[0]);
+	if (child.errnum != 0) {
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
-		return err_sys(err, errnum, "execute %s", spawn->argv[0]);
+		return err_sys(err, child.errnum, "execute %s", spawn->argv[0]);
 	}
 	*ret_pid = pid;
 	if (ret_pidfd != NULL)

@@ -30,6 +30,14 @@ MUST_CHECK int spawn_wait(pid_t pid, int pidfd, int timeout_ms, int *ret_status,
 MUST_CHECK int spawn_collect(const struct spawn *spawn, struct view input, int timeout_ms,
 	struct text *ret_stdout, struct err *err);
 
+/* Runs `run` in a child that shares the caller's memory but nothing else (vfork semantics), on a
+ * stack of its own, with all signals blocked; comes back when the child has executed another
+ * program or ended, also by returning (status 127).  What `run` stores the caller finds; what it
+ * allocates it must free.  For a caller with one thread that handles no signal the child may
+ * unblock.  Returns the pid or a negative errno; *ret_pidfd, if wanted, is the caller's. */
+typedef void spawn_shared_fn(void *context);
+MUST_CHECK pid_t spawn_shared(spawn_shared_fn *run, void *context, int *ret_pidfd);
+
 /* fork(2) with a pidfd (clone3; SIGCHLD at its end): 0 in the child, or a negative errno. */
 MUST_CHECK pid_t spawn_fork(uint64_t clone_flags, int *ret_pidfd);
 

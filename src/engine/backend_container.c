@@ -18,7 +18,7 @@
 #define DOCUMENT_FILE "config.json" /* RUN/ID/: the OCI document, for exec */
 #define READY_DEADLINE_MS 30000     /* from clone to ready, on a machine that is busy */
 
-/* Everything S and I need, made by P before the fork. */
+/* Everything S and I need, made by P before S is. */
 struct creation {
 	struct launch *launch;
 	struct container_spec *spec; /* owned, as the rest here */
@@ -133,7 +133,7 @@ static int create(struct launch *launch, struct err *err)
 	birth_init(&creation.birth);
 	int r = prepare(&creation, err);
 	if (r == 0)
-		r = birth_fork(launch, &creation.birth, make_init, &creation, err);
+		r = birth_begin(launch, &creation.birth, make_init, &creation, err);
 	creation_done(&creation);
 	if (r < 0)
 		(void)!workload_cgroup_destroy(launch->engine, launch->id, NULL);

@@ -38,7 +38,7 @@
 	"console=ttyS0 quiet panic=-1 reboot=t tsc=reliable " \
 	"no_timer_check random.trust_cpu=on"
 
-/* Everything S and the machine's process need, made by P before the fork. */
+/* Everything S and the machine's process need, made by P before S is. */
 struct creation {
 	struct launch *launch;
 	const struct cpu_accel *accel;
@@ -357,7 +357,7 @@ static int create(struct launch *launch, struct err *err)
 	birth_init(&creation.birth);
 	int r = prepare(&creation, err);
 	if (r == 0)
-		r = birth_fork(launch, &creation.birth, make_init, &creation, err);
+		r = birth_begin(launch, &creation.birth, make_init, &creation, err);
 	creation_done(&creation);
 	if (r < 0)
 		(void)!workload_cgroup_destroy(launch->engine, launch->id, NULL);

@@ -2,18 +2,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 
-#include "base/fd.h"
 #include "base/spawn.h"
 #include "container/container.h"
 #include "engine/live.h"
 
 #define START_DEADLINE_MS 30000 /* from go to exec, on a machine that is busy */
 
-/* What S tells P: the init's pid, or why there is none. */
-struct stage_message {
-	pid_t pid;
-	struct err err;
+/* S's work and what became of it. */
+struct stage {
+	struct launch *launch;
+	struct birth *birth;
+	birth_make_fn *make;
+	void *context;
+	pid_t init_pid; /* -1: there is none */
+	struct err err; /* why S could not go on */
 };
 
 static void close_pair(int pair[2])
@@ -27,7 +31,7 @@ static void close_pair(int pair[2])
 
 void birth_init(struct birth *birth)
 {
-	*birth = (struct birth){ .go = { -1, -1 }, .report = { -1, -1 }, .stage = { -1, -1 } };
+	*birth = (struct birth){ .go = { -1, -1 }, .report = { -1, -1 } };
 	monitor_link_init(&birth->link);
 }
 
@@ -36,50 +40,50 @@ void birth_done(struct birth *birth)
 	monitor_link_done(&birth->link);
 	close_pair(birth->go);
 	close_pair(birth->report);
-	close_pair(birth->stage);
 }
 
 int birth_prepare(const struct launch *launch, struct birth *birth, struct err *err)
 {
-	if (pipe2(birth->go, O_CLOEXEC) < 0 || pipe2(birth->report, O_CLOEXEC) < 0 ||
-		pipe2(birth->stage, O_CLOEXEC) < 0)
+	if (pipe2(birth->go, O_CLOEXEC) < 0 || pipe2(birth->report, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "prepare the start of the workload");
 	return monitor_link_open(launch, &birth->link, err);
 }
 
-static _Noreturn void run_stage(struct launch *launch, struct birth *birth, birth_make_fn *make,
-	void *context)
+static void run_stage(void *context)
 {
-	struct stage_message message = { .pid = -1 };
+	struct stage *stage = context;
+	struct birth *birth = stage->birth;
 	int init_pidfd = -1;
+	sigset_t none;
 	/* Only P may hold the end that lets the init go, else its death would not end the init. */
-	(void)close(TAKE_FD(birth->go[1]));
-	(void)close(TAKE_FD(birth->report[0]));
+	(void)close(birth->go[1]);
+	(void)close(birth->report[0]);
 	(void)setsid();
-	int r = make(context, &message.pid, &init_pidfd, &message.err);
-	(void)!fd_write_all(birth->stage[1], &message, sizeof(message));
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	int r = stage->make(stage->context, &stage->init_pid, &init_pidfd, &stage->err);
 	if (r == 0)
-		monitor_link_exec(launch, &birth->link, message.pid, init_pidfd);
-	_exit(125);
+		(void)!monitor_link_exec(stage->launch, &birth->link, stage->init_pid, init_pidfd,
+			&stage->err);
 }
 
-int birth_fork(struct launch *launch, struct birth *birth, birth_make_fn *make, void *context,
+int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make, void *context,
 	struct err *err)
 {
-	launch->monitor_pid = spawn_fork(0, NULL);
+	struct stage stage = { .launch = launch,
+		.birth = birth,
+		.make = make,
+		.context = context,
+		.init_pid = -1 };
+	launch->monitor_pid = spawn_shared(run_stage, &stage, NULL);
 	if (launch->monitor_pid < 0)
-		return err_sys(err, -launch->monitor_pid, "fork the monitor");
-	if (launch->monitor_pid == 0)
-		run_stage(launch, birth, make, context);
-
-	(void)close(TAKE_FD(birth->stage[1]));
+		return err_sys(err, -launch->monitor_pid, "make the monitor");
 	(void)close(TAKE_FD(birth->report[1]));
-	struct stage_message message;
-	if (fd_read_exact(birth->stage[0], &message, sizeof(message)) < 0)
+	if (stage.err.kind != 0)
+		return err_copy(err, &stage.err);
+	if (stage.init_pid < 0)
 		return err_set(err, ERR_SYSTEM, "the monitor ended while it was starting");
-	if (message.pid < 0)
-		return err_copy(err, &message.err);
-	int r = proc_identify(message.pid, &launch->init);
+	int r = proc_identify(stage.init_pid, &launch->init);
 	if (r == 0)
 		r = proc_open(&launch->init, &launch->init_pidfd);
 	if (r < 0)

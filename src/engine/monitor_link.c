@@ -39,6 +39,9 @@ void monitor_link_done(struct monitor_link *link)
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
 	}
+	free(link->program);
+	strv_done(&link->exit_command);
+	strv_done(&link->argv);
 	monitor_link_init(link);
 }
 
@@ -106,24 +109,6 @@ static int open_client(const struct launch *launch, struct monitor_link *link)
 	return monitor_send(link->client[0], MONITOR_ATTACH, wants, NULL, 0);
 }
 
-int monitor_link_open(const struct launch *launch, struct monitor_link *link, struct err *err)
-{
-	int run_fd = launch->dirs.run_fd;
-	/* The log's presence says that the workload was started once (live.c). */
-	AUTO_CLOSE int log_fd =
-		openat(launch->dirs.data_fd, MONITOR_LOG, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	int r = log_fd < 0 ? -errno : 0;
-	if (r == 0)
-		r = open_stdio(launch, link);
-	if (r == 0)
-		r = open_lock(run_fd, &link->lock_fd);
-	if (r == 0 && launch->wants_client)
-		r = open_client(launch, link);
-	if (r < 0)
-		return err_sys(err, -r, "prepare the monitor in \"%s\"", launch->dirs.run_path);
-	return monitor_socket_listen(run_fd, &link->listen_fd, err);
-}
-
 /* moat --root R --run R system reap ID: what is left to do when the workload has ended and no
  * command waits for it. */
 static int exit_command(const struct engine *engine, const char *id, struct strv *command,
@@ -141,25 +126,39 @@ static int exit_command(const struct engine *engine, const char *id, struct strv
 	return 0;
 }
 
-static int format_argv(const struct engine *engine, const char *id, struct monitor_args *args,
-	struct strv *argv, struct err *err)
+int monitor_link_open(const struct launch *launch, struct monitor_link *link, struct err *err)
 {
-	AUTO_FREE char *program = NULL;
-	int r = spawn_sibling(MONITOR_PROGRAM, &program, err);
-	if (r != 0)
-		return r;
-	AUTO_DONE(strv) command = { 0 };
-	r = exit_command(engine, id, &command, err);
-	if (r != 0)
-		return r;
-	args->exit_command = (const char *const *)command.items;
-	strv_add(argv, program);
-	monitor_args_format(args, argv);
-	return 0;
+	int run_fd = launch->dirs.run_fd;
+	/* The log's presence says that the workload was started once (live.c). */
+	AUTO_CLOSE int log_fd =
+		openat(launch->dirs.data_fd, MONITOR_LOG, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int r = log_fd < 0 ? -errno : 0;
+	if (r == 0)
+		r = open_stdio(launch, link);
+	if (r == 0)
+		r = open_lock(run_fd, &link->lock_fd);
+	if (r == 0 && launch->wants_client)
+		r = open_client(launch, link);
+	if (r < 0)
+		return err_sys(err, -r, "prepare the monitor in \"%s\"", launch->dirs.run_path);
+	/* Here and not in monitor_link_exec: what a process remembers of /proc is a descriptor of
+	 * its own (proc_root). */
+	r = spawn_sibling(MONITOR_PROGRAM, &link->program, err);
+	if (r == 0)
+		r = exit_command(launch->engine, launch->id, &link->exit_command, err);
+	return r == 0 ? monitor_socket_listen(run_fd, &link->listen_fd, err) : r;
 }
 
-void monitor_link_exec(const struct launch *launch, const struct monitor_link *link, pid_t init_pid,
-	int init_pidfd)
+static void format_argv(const char *program, const struct strv *command, struct monitor_args *args,
+	struct strv *argv)
+{
+	args->exit_command = (const char *const *)command->items;
+	strv_add(argv, program);
+	monitor_args_format(args, argv);
+}
+
+int monitor_link_exec(const struct launch *launch, struct monitor_link *link, pid_t init_pid,
+	int init_pidfd, struct err *err)
 {
 	struct monitor_args args;
 	monitor_args_init(&args, launch->id);
@@ -184,14 +183,14 @@ void monitor_link_exec(const struct launch *launch, const struct monitor_link *l
 		args.listener, args.lock, args.oom_events, args.run_dir, args.stderr_fifo,
 		args.stdin_fifo, args.stdout_fifo };
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
-		if (kept[i] >= 0 && fd_set_cloexec(kept[i], false) < 0)
-			return;
+		int r = kept[i] >= 0 ? fd_set_cloexec(kept[i], false) : 0;
+		if (r < 0)
+			return err_sys(err, -r, "hand descriptors over to the monitor");
 	}
-	AUTO_DONE(strv) argv = { 0 };
-	if (format_argv(launch->engine, launch->id, &args, &argv, NULL) < 0)
-		return;
+	format_argv(link->program, &link->exit_command, &args, &link->argv);
 	char *const envp[] = { NULL };
-	(void)execve(argv.items[0], argv.items, envp);
+	(void)execve(link->program, link->argv.items, envp);
+	return err_sys(err, errno, "execute \"%s\"", link->program);
 }
 
 int monitor_link_adopt(struct engine *engine, const char *id, const struct dirs *dirs,
@@ -224,10 +223,15 @@ int monitor_link_adopt(struct engine *engine, const char *id, const struct dirs 
 	args.lock = lock_fd;
 	args.run_dir = dirs->run_fd;
 	args.terminal = tty;
+	AUTO_FREE char *program = NULL;
+	AUTO_DONE(strv) command = { 0 };
 	AUTO_DONE(strv) argv = { 0 };
-	r = format_argv(engine, id, &args, &argv, err);
+	r = spawn_sibling(MONITOR_PROGRAM, &program, err);
+	if (r == 0)
+		r = exit_command(engine, id, &command, err);
 	if (r != 0)
 		return r;
+	format_argv(program, &command, &args, &argv);
 	const int keep[] = { data_fd, dirs->run_fd, lock_fd, listen_fd, pidfd };
 	const struct spawn spawn = {
 		.argv = (const char *const *)argv.items,

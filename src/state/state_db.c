@@ -6,9 +6,9 @@
  *   the first row, and the statement is simply run again until the same deadline.
  * - Whoever writes says so at the start (BEGIN IMMEDIATE): a reader that turns writer could find
  *   its snapshot outdated, and waiting would not help it.
- * - Closing does not checkpoint.  The write that fills the log to CHECKPOINT_PAGES does; the number
- *   is low since the first process to open the database reads the whole log (README.md has
- *   the figures).
+ * - Closing does not checkpoint.  The write that fills the log to CHECKPOINT_PAGES does, and begins
+ *   the log anew; the number is low since the first process to open the database reads the whole
+ *   log (README.md has the figures).
  * - The log has its blocks from the start: removing a workload from a full disk is a write, too.
  * - synchronous is set before a transaction, and only when it differs from what is set.
  *
@@ -42,9 +42,10 @@ struct statement {
 };
 
 struct state {
-	sqlite3 *db; /* owned */
-	char *path;  /* owned */
-	int sync;    /* what PRAGMA synchronous was set to; 0: not set yet */
+	sqlite3 *db;   /* owned */
+	char *path;    /* owned */
+	int sync;      /* what PRAGMA synchronous was set to; 0: not set yet */
+	int log_pages; /* after the last commit */
 	struct statement statements[STATEMENTS_MAX];
 	size_t statements_len;
 	uint64_t wait_began_ns; /* for the lock that is waited for */
@@ -133,6 +134,14 @@ static int make_file(const char *path, struct err *err)
 	return 0;
 }
 
+static int note_log_pages(void *context, sqlite3 *db, const char *name, int pages)
+{
+	struct state *state = context;
+	(void)db, (void)name;
+	state->log_pages = pages;
+	return SQLITE_OK;
+}
+
 static int db_connect(struct state *state, struct err *err)
 {
 	int code = sqlite3_open_v2(state->path, &state->db,
@@ -149,7 +158,7 @@ static int db_connect(struct state *state, struct err *err)
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(state->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	(void)sqlite3_wal_autocheckpoint(state->db, CHECKPOINT_PAGES);
+	(void)sqlite3_wal_hook(state->db, note_log_pages, state); /* none of SQLite's own */
 	return 0;
 }
 
@@ -316,12 +325,31 @@ int state_db_begin_read(struct state *state, struct err *err)
 	return state_db_run(state, &(struct state_db_query){ .sql = "BEGIN" }, err);
 }
 
+/* SQLite's own checkpoint leaves the next transaction of this or another connection to begin the
+ * log anew.  That the log is copied stands in the shared memory only, which ends with its last
+ * user: where each process commits once, none would ever do it, and the log would grow for ever. So
+ * the one that has copied all of it begins it, by writing what the first page has anyway.  It is
+ * only a service: the transaction before it stands, and the next process tries again. */
+static void keep_log_short(struct state *state)
+{
+	int pages, copied;
+	if (state->log_pages < CHECKPOINT_PAGES)
+		return;
+	if (sqlite3_wal_checkpoint_v2(state->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages,
+		    &copied) == SQLITE_OK &&
+		pages == copied)
+		(void)sqlite3_exec(state->db, "PRAGMA application_id = 0x6d6f6174", NULL, NULL,
+			NULL);
+}
+
 int state_db_end(struct state *state, int result, struct err *err)
 {
 	if (result >= 0) {
 		int r = state_db_run(state, &(struct state_db_query){ .sql = "COMMIT" }, err);
-		if (r >= 0)
+		if (r >= 0) {
+			keep_log_short(state);
 			return result;
+		}
 		result = r;
 	}
 	/* A failed commit, and some failures before it, have rolled back on their own. */

@@ -1,9 +1,14 @@
 /* leaks - what an engine may leave behind, seen from outside: it asks the kernel and the disk,
- * never moat. leaks look          prints one line for each mount, link, firewall table, cgroup,
- * loop device, process, and file below MOAT_RUN and MOAT_ROOT, sorted leaks compare FILE  waits
- * until a look is as FILE says (at most LEAKS_WAIT_S, 10 seconds), else prints the difference and
- * fails Made for tests/lib/world, where all of these belong to the tests.  It runs twice for each
- * test, also where the processor is emulated: one small program that starts no other. */
+ * never moat.
+ *
+ * `leaks look` prints one line for each mount, link, firewall table, cgroup, loop device, process,
+ * and file below MOAT_RUN and MOAT_ROOT, sorted.
+ *
+ * `leaks compare FILE` waits until a look is as FILE says (at most LEAKS_WAIT_S, 10 seconds), else
+ * prints the difference and fails.
+ *
+ * Made for tests/lib/world, where all of these belong to the tests.  It runs twice for each test,
+ * also where the processor is emulated: one small program that starts no other. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>

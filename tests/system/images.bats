@@ -364,7 +364,7 @@ more_teardown() {
 	mkdir "$TEST_DIR/small"
 	mount -o loop "$TEST_DIR/disk" "$TEST_DIR/small"
 	on_small moat load -q -i "$(images_dir busybox)"
-	run -3 on_small moat run --name kept busybox sh -c 'echo said; exit 3'
+	run -3 on_small moat run --network none --name kept busybox sh -c 'echo said; exit 3'
 	on_small moat run -d --name lives busybox sleep 1000
 	on_small leaks look >"$TEST_DIR/full"
 

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -193,6 +194,53 @@ static void a_fork_has_a_pidfd(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+struct shared_words {
+	bool are_signals_blocked;
+	char *text; /* the child's, for the parent to free */
+	bool ends_itself;
+};
+
+static void say_in_shared_memory(void *context)
+{
+	struct shared_words *words = context;
+	sigset_t blocked;
+	(void)sigprocmask(SIG_SETMASK, NULL, &blocked);
+	words->are_signals_blocked =
+		sigismember(&blocked, SIGINT) == 1 && sigismember(&blocked, SIGTERM) == 1;
+	words->text = text_format("said by %s", "the child");
+	(void)close(0);
+	(void)chdir("/");
+	if (words->ends_itself)
+		_exit(7);
+}
+
+static void a_child_may_share_memory_and_nothing_else(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct shared_words words = { .ends_itself = i == 1 };
+		sigset_t before, after;
+		char cwd[256], cwd_after[256];
+		(void)sigprocmask(SIG_SETMASK, NULL, &before);
+		assert_non_null(getcwd(cwd, sizeof(cwd)));
+		AUTO_CLOSE int pidfd = -1;
+		pid_t pid = spawn_shared(say_in_shared_memory, &words, &pidfd);
+		assert_true(pid > 0 && pidfd >= 0);
+		AUTO_FREE char *text = words.text;
+		assert_string_equal(text, "said by the child");
+		assert_true(words.are_signals_blocked);
+		int status = 0;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), i == 1 ? 7 : 127);
+		(void)sigprocmask(SIG_SETMASK, NULL, &after);
+		assert_memory_equal(&before, &after, sizeof(before));
+		assert_non_null(getcwd(cwd_after, sizeof(cwd_after)));
+		assert_string_equal(cwd, cwd_after);
+		assert_true(fcntl(0, F_GETFD) >= 0);
+	}
+}
+
 static void siblings_stand_beside_this_program(void **state)
 {
 	(void)state;
@@ -216,6 +264,7 @@ int main(void)
 		cmocka_unit_test(stdio_may_be_any_permutation),
 		cmocka_unit_test(waiting_has_a_deadline),
 		cmocka_unit_test(a_fork_has_a_pidfd),
+		cmocka_unit_test(a_child_may_share_memory_and_nothing_else),
 		cmocka_unit_test(siblings_stand_beside_this_program),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

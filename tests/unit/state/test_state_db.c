@@ -148,6 +148,33 @@ static void a_killed_writer_leaves_whole_transactions(void **context)
 	}
 }
 
+/* A process that commits once finds its log read from the start, and nothing of what an earlier one
+ * had copied of it into the main file. */
+static void the_log_stays_short_when_each_process_commits_once(void **context)
+{
+	struct fixture *f = *context;
+	state_free(f->state);
+	f->state = NULL;
+	AUTO_FREE char *path = text_format("%s/moat.db-wal", f->dir);
+	for (int i = 0; i < 200; i++) {
+		struct state_workload workload = {
+			.id = text_format("%064x", (unsigned)i / 2),
+			.name = text_format("w%d", i / 2),
+			.spec = mem_strdup("{}"),
+		};
+		assert_int_equal(state_open(f->dir, &f->state, &f->err), 0);
+		int r = i % 2 == 0 ? state_workload_put(f->state, &workload, &f->err)
+				   : state_workload_remove(f->state, workload.id, &f->err);
+		assert_true(r >= 0);
+		state_workload_done(&workload);
+		state_free(f->state);
+		f->state = NULL;
+		struct stat st;
+		assert_int_equal(stat(path, &st), 0);
+		assert_in_range(st.st_size, 1, 100 * (4096 + 24));
+	}
+}
+
 static void flip(const char *path, off_t at, size_t len)
 {
 	AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -212,6 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STATE_TEST(writers_at_once_never_fail),
 		STATE_TEST(a_killed_writer_leaves_whole_transactions),
+		STATE_TEST(the_log_stays_short_when_each_process_commits_once),
 		STATE_TEST(a_damaged_file_is_named),
 		STATE_TEST(a_damaged_page_is_found_when_it_is_read),
 		STATE_TEST(a_missing_directory_is_said),
