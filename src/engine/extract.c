@@ -136,12 +136,46 @@ static int job_deb(struct job *job, struct err *err)
 			       LIMIT_KERNEL_PACKAGE_BYTES, err);
 }
 
+static const struct {
+	const char *name;
+	enum layer_compression compression;
+} payloads[] = {
+	{ "gzip", LAYER_GZIP },
+	{ "lz4", LAYER_LZ4 },
+	{ "xz", LAYER_XZ },
+	{ "zstd", LAYER_ZSTD },
+};
+
+/* What is in a bzImage, if it can be started; out_fd stays empty if not. */
+static int unpack_kernel(int fd, int out_fd, struct text *what, struct err *err)
+{
+	struct vm_payload payload;
+	AUTO_DONE(text) inner = { 0 };
+	int r = vm_kernel_payload(fd, &payload, err);
+	if (r < 0 || payload.size == 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(payloads); i++) {
+		if (strcmp(payloads[i].name, payload.compression) == 0)
+			r = layer_expand(fd, payload.offset, payload.size, payloads[i].compression,
+				out_fd, LIMIT_KERNEL_BYTES, err);
+	}
+	if (r < 0)
+		return err_wrap(err, r, "unpack the kernel");
+	if (vm_kernel_check(out_fd, &inner, NULL) == 0)
+		text_printf(what, "; unpacked: %s", text_string(&inner));
+	else if (ftruncate(out_fd, 0) < 0)
+		return err_sys(err, errno, "empty a file");
+	return 0;
+}
+
 static int job_kernel(struct job *job, struct err *err)
 {
 	AUTO_DONE(text) what = { 0 };
 	int r = vm_kernel_check(job_fd(job, 0), &what, err);
 	if (r == 0)
 		r = vm_kernel_release(job_fd(job, 0), &job->answer, err);
+	if (r == 0)
+		r = unpack_kernel(job_fd(job, 0), job_fd(job, 1), &what, err);
 	if (r == 0)
 		text_printf(&job->answer, "\n%s", text_string(&what));
 	return r;
@@ -184,7 +218,7 @@ static const struct job_row {
 	{ "deb", 2, job_deb },
 	{ "decompress", 3, job_decompress },
 	{ "detect", 1, job_detect },
-	{ "kernel", 1, job_kernel },
+	{ "kernel", 2, job_kernel },
 	{ "merge", 2, job_merge },
 	{ "module", 5, job_module },
 	{ "scan", 1, job_scan },
@@ -434,12 +468,14 @@ static int two_lines(const struct text *answer, char **ret_first, char **ret_sec
 	return 0;
 }
 
-int extract_kernel(int fd, char **ret_release, char **ret_what, struct err *err)
+int extract_kernel(int fd, int out_fd, char **ret_release, char **ret_what, struct err *err)
 {
 	AUTO_DONE(strv) numbers = { 0 };
 	AUTO_DONE(text) answer = { 0 };
 	strv_printf(&numbers, "%d", fd);
-	int r = run("kernel", &numbers, &fd, 1, &answer, err);
+	strv_printf(&numbers, "%d", out_fd);
+	const int fds[] = { fd, out_fd };
+	int r = run("kernel", &numbers, fds, ARRAY_LEN(fds), &answer, err);
 	return r < 0 ? r : two_lines(&answer, ret_release, ret_what, err);
 }
 

@@ -27,8 +27,10 @@ MUST_CHECK int extract_merge(const int *layer_fds, size_t len, int out_fd, uint6
 
 /* The files of a Debian package as one plain tar. */
 MUST_CHECK int extract_deb(int deb_fd, int out_fd, struct err *err);
-/* A kernel's release, checked to be fit for a name, and what kind of file it is, for people. */
-MUST_CHECK int extract_kernel(int fd, char **ret_release, char **ret_what, struct err *err);
+/* A kernel's release, checked to be fit for a name, and what kind of file it is, for people.  If it
+ * is a bzImage whose kernel can be started without it, that comes into the empty file out_fd. */
+MUST_CHECK int extract_kernel(int fd, int out_fd, char **ret_release, char **ret_what,
+	struct err *err);
 /* A module's bytes, decompressed, into out_fd, and what it says of itself: a stranger's text. */
 struct extract_module {
 	int fd;

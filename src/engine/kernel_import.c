@@ -155,6 +155,22 @@ static int open_modules(struct import *import, struct err *err)
 	return 0;
 }
 
+static int read_kernel(struct import *import, int kernel_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = -1;
+	struct stat st;
+	int r = create_file(import, "vmlinux", &fd, err);
+	if (r == 0)
+		r = extract_kernel(kernel_fd, fd, &import->release, &import->kind, err);
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "write the kernel");
+	if (st.st_size == 0 && unlinkat(import->new_fd, "vmlinux", 0) < 0)
+		return err_sys(err, errno, "remove an empty file");
+	return 0;
+}
+
 static int take_kernel(struct import *import, struct err *err)
 {
 	AUTO_CLOSE int fd = open(import->path, O_RDONLY | O_CLOEXEC);
@@ -168,7 +184,7 @@ static int take_kernel(struct import *import, struct err *err)
 	int r = is_deb ? unpack(import, fd, &kernel_fd, err)
 		       : copy_kernel(import, fd, 0, (uint64_t)st.st_size, &kernel_fd, err);
 	if (r == 0)
-		r = extract_kernel(kernel_fd, &import->release, &import->kind, err);
+		r = read_kernel(import, kernel_fd, err);
 	if (r < 0)
 		return err_wrap(err, r, "import \"%s\"", import->path);
 	import->source.release = import->release;

@@ -178,7 +178,9 @@ int kernels_open(struct engine *engine, const char *name, struct kernel *ret_ker
 			return err_set(err, ERR_NOT_FOUND,
 				"no such kernel: \"%.64s\"; see \"moat kernel ls\"", name);
 	}
-	r = open_file(dir_fd, kernel.name, "vmlinuz", &kernel.image_fd, err);
+	r = open_file(dir_fd, kernel.name, "vmlinux", &kernel.image_fd, NULL);
+	if (r == -ENOENT)
+		r = open_file(dir_fd, kernel.name, "vmlinuz", &kernel.image_fd, err);
 	if (r == 0)
 		r = open_file(dir_fd, kernel.name, "modules.cpio", &kernel.modules_fd, err);
 	if (r < 0)

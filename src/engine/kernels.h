@@ -1,6 +1,8 @@
 /* kernels - the kernels that virtual machines start with.
  *
  * ROOT/kernels/NAME/  vmlinuz       the kernel, as it came
+ *                     vmlinux       what a bzImage decompresses at each start, ready to be started;
+ *                                   only if it is there and known
  *                     modules.cpio  its modules as an initramfs (guest_boot.c reads it)
  *                     config.json   name, kind, imported_ns, modules, size_bytes
  * ROOT/kernels/default              a link to the chosen NAME

@@ -14,7 +14,8 @@ enum layer_compression {
 	LAYER_PLAIN,
 	LAYER_GZIP,
 	LAYER_ZSTD,
-	LAYER_XZ /* of kernel packages and modules; no image has it, nor is it detected */
+	LAYER_XZ, /* of kernel packages and modules; no image has it, nor is it detected */
+	LAYER_LZ4 /* of what is packed in a kernel, the same */
 };
 
 /* Loads what conversion needs (isa-l, GnuTLS): call before entering a jail. */

@@ -24,6 +24,7 @@ static int decompressor_new(enum layer_compression compression, struct feed *tak
 	switch (compression) {
 	case LAYER_GZIP: return source_gunzip_new(take_blob, ret_source, err);
 	case LAYER_ZSTD: return source_unzstd_new(take_blob, ret_source, err);
+	case LAYER_LZ4: return source_unlz4_new(take_blob, ret_source, err);
 	case LAYER_XZ: return source_unxz_new(take_blob, ret_source, err);
 	case LAYER_PLAIN: break;
 	}

@@ -42,8 +42,11 @@ struct source *source_tap_new(struct source *take_inner, struct digest_hash *has
 	uint64_t *count);
 
 /* Decompressors of RFC 1952 (any number of members, zero bytes after the last one), RFC 8878 (any
- * number of frames) and xz (any number of streams).  An empty input is an error. */
+ * number of frames), xz (any number of streams) and lz4's legacy frames.  An empty input is an
+ * error. */
 MUST_CHECK int source_gunzip_new(struct feed *take_input, struct source **ret_source,
+	struct err *err);
+MUST_CHECK int source_unlz4_new(struct feed *take_input, struct source **ret_source,
 	struct err *err);
 MUST_CHECK int source_unxz_new(struct feed *take_input, struct source **ret_source,
 	struct err *err);

@@ -3,6 +3,7 @@
 is refused; no machine could start them.
 
   fake_kernel.py kernel RELEASE OUT                     a bzImage with nothing in it
+  fake_kernel.py packed RELEASE OUT xz|gz|zst|lz4|broken   a bzImage with an ELF program in it
   fake_kernel.py module RELEASE DEPENDS OUT             an ELF object with a .modinfo
   fake_kernel.py tree RELEASE DIR [LACKING]             DIR/vmlinuz and DIR/lib/modules/RELEASE with all
                                                         that a guest needs but LACKING
@@ -42,6 +43,29 @@ def kernel(release):
     return bytes(image)
 
 
+def compressed(data, how):
+    if how == 'lz4':
+        return subprocess.run(['lz4', '-lqc'], input=data, stdout=subprocess.PIPE, check=True).stdout
+    if how == 'zst':
+        return subprocess.run(['zstd', '-qc'], input=data, stdout=subprocess.PIPE, check=True).stdout
+    return SUFFIXES['.' + how](data)
+
+
+def packed(release, out, how):
+    code = b'\xf4' * 5000
+    program = (struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\2\1\1', 2, 62, 1, 0x1000000, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+               + struct.pack('<IIQQQQQQ', 1, 5, 120, 0x1000000, 0x1000000, len(code), len(code), 4096) + code)
+    tail = b'' if how == 'gz' else struct.pack('<I', len(program))
+    payload = compressed(program, 'xz' if how == 'broken' else how) + tail
+    if how == 'broken':
+        payload = payload[:40] + b'damage' + payload[46:]
+    image = bytearray(kernel(release)) + b'decompressor' + payload
+    start = 5 * 512
+    struct.pack_into('<II', image, 0x248, len(image) - len(payload) - start, len(payload))
+    write(out, bytes(image))
+    write(out + '.inside', program)
+
+
 def module(release, depends):
     names = b'\0.shstrtab\0.modinfo\0'
     info = f'license=GPL\0depends={depends}\0vermagic={release} SMP\0'.encode()
@@ -78,10 +102,8 @@ def deb(top, out, how='xz'):
         tar.add(top, '.')
     data = stream.getvalue()
     suffix = '' if how == 'none' else '.' + how
-    if how == 'zst':
-        data = subprocess.run(['zstd', '-qc'], input=data, stdout=subprocess.PIPE, check=True).stdout
-    elif how != 'none':
-        data = SUFFIXES[suffix](data)
+    if how != 'none':
+        data = compressed(data, how)
     with open(out, 'wb') as file:
         file.write(b'!<arch>\n')
         for name, part in (('debian-binary', b'2.0\n'), ('control.tar', b'odd'), ('data.tar' + suffix, data)):
@@ -95,4 +117,4 @@ if command == 'kernel':
 elif command == 'module':
     write(arguments[2], module(arguments[0], arguments[1]))
 else:
-    {'tree': tree, 'deb': deb}[command](*arguments)
+    {'tree': tree, 'deb': deb, 'packed': packed}[command](*arguments)

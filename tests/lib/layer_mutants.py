@@ -125,7 +125,7 @@ def compile_tool(folder, source, text):
     tool = os.path.join(folder, "tool")
     libs = [os.path.join(BUILD, "src", "%s/libmoat-%s.a" % (name, name)) for name in ("layer", "base")]
     command("cc", "-std=gnu17", "-D_GNU_SOURCE", "-w", "-Isrc", "-o", tool, here,
-            os.path.join(folder, "../main.o"), *libs, "-lzstd", "-llzma", "-ljson-c", "-lpthread", "-ldl")
+            os.path.join(folder, "../main.o"), *libs, "-lzstd", "-llzma", "-llz4", "-ljson-c", "-lpthread", "-ldl")
     return tool
 
 

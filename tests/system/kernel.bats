@@ -34,6 +34,7 @@ modules_of() {
 	[[ $name == *-cloud-amd64 ]]
 	run -0 moat kernel ls
 	[[ ${lines[1]} == "$name"*'*'*'bzImage, boot protocol 2.'* ]]
+	[[ $(readelf -h "$MOAT_ROOT/kernels/$name/vmlinux") == *"Advanced Micro Devices X86-64"* ]]
 	mkdir "$TEST_DIR/out"
 	(cd "$TEST_DIR/out" && busybox cpio -id <"$MOAT_ROOT/kernels/$name/modules.cpio" 2>/dev/null)
 	local module seen=' '
@@ -56,10 +57,29 @@ modules_of() {
 	[ "$output" = 6.1.0-fake ]
 	modules_of 6.1.0-fake | grep -qx lib/moat/virtio_rng.ko
 	cmp "$TEST_DIR/6.1.0-fake/vmlinuz" "$MOAT_ROOT/kernels/6.1.0-fake/vmlinuz"
+	[ ! -e "$MOAT_ROOT/kernels/6.1.0-fake/vmlinux" ]
 	fake module 6.1.0-fake '' "$TEST_DIR/want"
 	(cd "$TEST_DIR" && busybox cpio -id <"$MOAT_ROOT/kernels/6.1.0-fake/modules.cpio" 2>/dev/null)
 	cmp "$TEST_DIR/want" "$TEST_DIR/lib/moat/erofs.ko"
 	cmp "$TEST_DIR/want" "$TEST_DIR/lib/moat/vsock.ko"
+}
+
+@test "what a kernel decompresses at each start is kept ready" {
+	local how
+	for how in gz xz zst lz4; do
+		tree 6.1.0-$how
+		fake packed 6.1.0-$how "$TEST_DIR/6.1.0-$how/vmlinuz" $how
+		import_tree 6.1.0-$how
+		cmp "$TEST_DIR/6.1.0-$how/vmlinuz" "$MOAT_ROOT/kernels/6.1.0-$how/vmlinuz"
+		cmp "$TEST_DIR/6.1.0-$how/vmlinuz.inside" "$MOAT_ROOT/kernels/6.1.0-$how/vmlinux"
+	done
+	moat kernel ls | grep -q '6.1.0-gz.*bzImage.*unpacked: ELF vmlinux'
+	tree 6.1.0-broken
+	fake packed 6.1.0-broken "$TEST_DIR/6.1.0-broken/vmlinuz" broken
+	run -125 --separate-stderr import_tree 6.1.0-broken
+	one_line
+	[[ $stderr == *'unpack the kernel: xz data is damaged'* ]]
+	[ ! -e "$MOAT_ROOT/kernels/6.1.0-broken" ]
 }
 
 @test "packages are read in every compression Debian has used" {

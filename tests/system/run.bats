@@ -26,7 +26,7 @@ load ../lib/common
 }
 
 @test "a reader that goes away ends the output, not the test" {
-	run -0 bash -c "'$MOAT' run --rm busybox sh -c 'yes | head -n 100000' | head -n 1"
+	run -0 bash -c "'$MOAT' run --isolation '$MOAT_WALL' --rm busybox sh -c 'yes | head -n 100000' | head -n 1"
 	[ "$output" = y ]
 }
 
@@ -155,7 +155,7 @@ load ../lib/common
 }
 
 @test "run -t gives a terminal" {
-	run -0 tty_run -- "$MOAT" run --rm -t busybox tty
+	run -0 tty_run -- "$MOAT" run --isolation "$MOAT_WALL" --rm -t busybox tty
 	[[ $output == *//dev/pts/* || $output == */dev/pts/* || $output == */dev/console* ]]
 }
 
@@ -166,44 +166,44 @@ load ../lib/common
 @test "the terminal has the window's size, and follows it" {
 	run -0 tty_run 'expect=# ' 'send=stty size\n' 'expect=24 80' resize=33x120 \
 		'send=sleep 0.3; stty size\n' 'expect=33 120' 'send=exit\n' \
-		-- "$MOAT" run --rm -it -e PS1='# ' busybox sh
+		-- "$MOAT" run --isolation "$MOAT_WALL" --rm -it -e PS1='# ' busybox sh
 }
 
 @test "Ctrl-C reaches the workload's terminal" {
 	run -7 tty_run 'expect=ready' 'send=\x03' \
-		-- "$MOAT" run --rm -it busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
+		-- "$MOAT" run --isolation "$MOAT_WALL" --rm -it busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
 }
 
 @test "Ctrl-C on a terminal reaches a workload that has none" {
 	run -7 tty_run 'expect=ready' 'send=\x03' \
-		-- "$MOAT" run --rm busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
+		-- "$MOAT" run --isolation "$MOAT_WALL" --rm busybox sh -c 'trap "exit 7" INT; echo ready; while :; do sleep 0.1; done'
 }
 
 @test "Ctrl-D on a terminal ends the input" {
 	run -0 tty_run 'expect=ready' 'send=hello\n' 'expect=hello' eof \
-		-- "$MOAT" run --rm -it busybox sh -c 'echo ready; exec cat'
+		-- "$MOAT" run --isolation "$MOAT_WALL" --rm -it busybox sh -c 'echo ready; exec cat'
 }
 
 @test "the caller's terminal is as before afterwards" {
-	run -0 tty_run -- sh -c 'before=$(stty -g); "$0" run --rm -it busybox true; [ "$(stty -g)" = "$before" ]' "$MOAT"
+	run -0 tty_run -- sh -c 'before=$(stty -g); "$0" run --isolation "$MOAT_WALL" --rm -it busybox true; [ "$(stty -g)" = "$before" ]' "$MOAT"
 }
 
 @test "ctrl-p ctrl-q leaves a workload running" {
 	run -0 tty_run 'expect=ready' 'send=\x10\x11' \
-		-- "$MOAT" run -it --name left busybox sh -c 'echo ready; sleep 1000'
+		-- "$MOAT" run --isolation "$MOAT_WALL" -it --name left busybox sh -c 'echo ready; sleep 1000'
 	state_is left running
 }
 
 @test "--detach-keys are other keys, and the usual ones then go to the workload" {
 	run -0 tty_run 'expect=ready' 'send=\x10\x11' 'send=\x01x' \
-		-- "$MOAT" run -it --name left --detach-keys ctrl-a,x busybox sh -c 'echo ready; sleep 1000'
+		-- "$MOAT" run --isolation "$MOAT_WALL" -it --name left --detach-keys ctrl-a,x busybox sh -c 'echo ready; sleep 1000'
 	state_is left running
 	run --separate-stderr -125 moat run --rm -it --detach-keys ctrl-,x busybox true
 	one_line
 }
 
 @test "-t without a terminal on standard input is refused" {
-	run --separate-stderr ! bash -c "echo | '$MOAT' run --rm -it busybox true"
+	run --separate-stderr ! bash -c "echo | '$MOAT' run --isolation '$MOAT_WALL' --rm -it busybox true"
 	[[ $stderr == *TTY* || $stderr == *terminal* ]]
 }
 
@@ -236,7 +236,7 @@ load ../lib/common
 	[[ $output == *HOSTNAME=box* ]]
 	run -0 moat run --rm -u alice busybox env
 	[[ $output == *HOME=/home/alice* ]]
-	run -0 tty_run -- "$MOAT" run --rm -t busybox env
+	run -0 tty_run -- "$MOAT" run --isolation "$MOAT_WALL" --rm -t busybox env
 	[[ $output == *TERM=xterm* ]]
 }
 
@@ -480,7 +480,7 @@ load ../lib/common
 }
 
 @test "a read-only standard output that is full is an error of the command, not a hang" {
-	run ! bash -c "timeout 20 '$MOAT' run --rm busybox sh -c 'echo x || exit 5' >/dev/full"
+	run ! bash -c "timeout 20 '$MOAT' run --isolation '$MOAT_WALL' --rm busybox sh -c 'echo x || exit 5' >/dev/full"
 	[ "$status" -ne 124 ]
 }
 

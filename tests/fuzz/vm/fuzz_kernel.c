@@ -1,5 +1,5 @@
-/* fuzz_kernel - any bytes as a kernel: it is refused with an error, or loaded inside the guest's
- * memory with an entry in what was loaded. */
+/* fuzz_kernel - any bytes as a kernel: what is packed in it lies in the file; it is refused with an
+ * error, or loaded inside the guest's memory with an entry in what was loaded. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "vm/boot.h"
 #include "vm/layout.h"
+#include "vm/vm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,6 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.initrds = 1,
 		.cmdline = "quiet",
 	};
+	struct vm_payload payload;
+	if (vm_kernel_payload(kernel, &payload, &err) < 0 || payload.offset > size ||
+		payload.size > size - payload.offset)
+		abort();
 	int r = boot_load(&boot, mem, &state, &err);
 	if (r < 0 ? err.kind == ERR_NONE
 		  : state.rip < LAYOUT_HIGH || guest_mem_at(mem, state.rip, 1) == NULL)

@@ -234,7 +234,8 @@ static void a_child_may_share_memory_and_nothing_else(void **state)
 		assert_true(WIFEXITED(status));
 		assert_int_equal(WEXITSTATUS(status), i == 1 ? 7 : 127);
 		(void)sigprocmask(SIG_SETMASK, NULL, &after);
-		assert_memory_equal(&before, &after, sizeof(before));
+		/* The kernel's set is shorter than the library's. */
+		assert_memory_equal(&before, &after, _NSIG / 8);
 		assert_non_null(getcwd(cwd_after, sizeof(cwd_after)));
 		assert_string_equal(cwd, cwd_after);
 		assert_true(fcntl(0, F_GETFD) >= 0);
