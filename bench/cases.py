@@ -61,6 +61,7 @@ class Case:
     contenders: tuple
     expect: tuple = ()
     per: int = 1  # what the timed command does this often: reported as a rate
+    in_lab: bool = False  # measured by `machines`, which has the commands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,13 +328,25 @@ CASES = (
     ),
 )
 
+CASES += (
+    Case(
+        "vm_run",
+        "`run --rm --vm busybox true`, in the lab",
+        tuple(Contender(name, "") for name in ("moat", "qemu-q35", "qemu-microvm")),
+        in_lab=True,
+    ),
+)
+
 GOALS = (
     Goal("run_rm_none", "wall", "crun", 1.0, "no slower than crun on a prepared bundle"),
     Goal("run_rm_none", "cpu", "docker", 1 / 20, "20 times less CPU than docker"),
     Goal("run_rm_bridge", "wall", "floor", 1.3, "within 1.3 of the floor program"),
     Goal("exec", "wall", "nsenter", 1.5, "within 1.5 of nsenter"),
     Goal("burst", "wall", "crun", 1.0, "at least crun's rate on a prepared bundle"),
+    Goal("vm_run", "wall", "qemu-q35", 1.0, "a machine ahead of QEMU's q35"),
+    Goal("vm_run", "wall", "qemu-microvm", 1.0, "a machine ahead of QEMU's microvm"),
     Goal("load", "wall", "floor", 1.2, "within 1.2 of inflate + SHA-256 + one write on two cores"),
 )
 # Kilobytes of PSS per monitor.
 MONITOR_GOAL_KIB = 0.1 * 1024
+MACHINE_GOAL_KIB = 2 * 1024

@@ -10,7 +10,7 @@ import json
 import pathlib
 import statistics
 
-from cases import CASES, GOALS, MONITOR_GOAL_KIB
+from cases import CASES, GOALS, MACHINE_GOAL_KIB, MONITOR_GOAL_KIB
 
 OURS = "moat"
 COLUMN = {"wall": "wall_ns", "cpu": "cpu_ns"}
@@ -34,6 +34,10 @@ straight system calls and does keep an overlay. crun compiles its seccomp filter
 of its CPU time: crun-bare, without one, shows what is left.""",
     "run_rm_bridge": """The floor program adds a veth on a bridge, an address and a route.""",
     "exec": """nsenter only enters namespaces: no cgroup, no capabilities, no seccomp.""",
+    "vm_run": """One boot of the lab: nested KVM on a processor in software. All start the same
+uncompressed kernel with 256 MiB. moat brings up the image's EROFS file systems, an overlay, vsock and the
+workload behind its container wall; QEMU's guests have an initramfs with busybox and an init that runs `true`
+and switches off. CPU is the whole lab's.""",
     "load": """The floor program inflates (isa-l), hashes and writes the same bytes on two cores. Each
 sample has a file system of its own.""",
 }
@@ -103,9 +107,10 @@ def goal_rows(found, memory):
         for row in rows:
             if row["contender"] == OURS:
                 each = int(row["pss_kib"]) / int(row["processes"])
-                text = f"monitor memory with {row['processes']} running"
-                limit = f"{MONITOR_GOAL_KIB:.0f} KiB"
-                yield text, name, limit, each, MONITOR_GOAL_KIB
+                text, most = f"monitor memory with {row['processes']} running", MONITOR_GOAL_KIB
+                if name == "vm_run":
+                    text, most = "a machine's memory beyond its guest's", MACHINE_GOAL_KIB
+                yield text, name, f"{most:.0f} KiB", each, most
 
 
 def goals_table(found, memory):
@@ -148,6 +153,18 @@ def memory_table(rows):
     )
 
 
+def exits_line(path):
+    """How often the guest left its code, from reset to the end."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return "VM exits: " + ", ".join(f"{row['contender']} {row['exits']}" for row in rows) + ".\n"
+
+
+def lab_line(facts):
+    times = facts["python_loop_s"] / facts["host_loop_s"]
+    return f"An integer loop of Python takes {times:.1f} times as long there as on the host.\n"
+
+
 def image_line(image):
     sizes = f"{image['tar_bytes'] / 1e6:.0f} MB of tar, {image['gzip_bytes'] / 1e6:.0f} MB gzip"
     return f"The image has {image['layers']} layers, {sizes}.\n"
@@ -176,6 +193,9 @@ def write(results, path):
         parts.append(case_table(case, samples))
         if case.name in memory:
             parts.append(memory_table(memory[case.name]))
+        if case.in_lab:
+            parts.append(exits_line(results / f"{case.name}.exits.csv"))
+            parts.append(lab_line(samples.facts))
         versions = ", ".join(f"{n}: {v}" for n, v in sorted(samples.facts["versions"].items()))
         parts.append(f"Versions: {versions}.\n")
     path.write_text("\n".join(parts))

@@ -135,8 +135,6 @@ static int create(struct launch *launch, struct err *err)
 	if (r == 0)
 		r = birth_begin(launch, &creation.birth, make_init, &creation, err);
 	creation_done(&creation);
-	if (r < 0)
-		(void)!workload_cgroup_destroy(launch->engine, launch->id, NULL);
 	return r;
 }
 

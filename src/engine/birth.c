@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "base/spawn.h"
 #include "container/container.h"
@@ -92,6 +93,17 @@ int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make,
 	launch->go_fd = TAKE_FD(birth->go[1]);
 	launch->report_fd = TAKE_FD(birth->report[0]);
 	return live_write_init(launch->dirs.run_fd, &launch->init, err);
+}
+
+void birth_end_monitor(struct launch *launch)
+{
+	if (launch->monitor_pid <= 0)
+		return;
+	(void)kill(launch->monitor_pid,
+		SIGKILL); /* our child, not waited for yet: the number is its */
+	while (waitpid(launch->monitor_pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	launch->monitor_pid = 0;
 }
 
 int birth_go(struct launch *launch, int ready_ms, struct err *err)

@@ -29,6 +29,9 @@ typedef int birth_make_fn(void *context, pid_t *ret_pid, int *ret_pidfd, struct 
 MUST_CHECK int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make,
 	void *context, struct err *err);
 
+/* Ends the monitor of a workload that could not be started and whose processes have ended. */
+void birth_end_monitor(struct launch *launch);
+
 /* Says go to an init that reports that it is ready (within ready_ms), and waits until it has
  * executed the command. */
 MUST_CHECK int birth_go(struct launch *launch, int ready_ms, struct err *err);

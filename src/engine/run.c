@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/step.h"
 #include "engine/backend.h"
+#include "engine/birth.h"
 #include "engine/clean.h"
 #include "engine/launch.h"
 #include "engine/running.h"
@@ -76,7 +77,10 @@ void launch_done(struct launch *launch)
 int launch_create(void *context, struct err *err)
 {
 	struct launch *launch = context;
-	return launch->backend->create(launch, err);
+	int r = launch->backend->create(launch, err);
+	if (r < 0)
+		launch_create_undo(launch);
+	return r;
 }
 
 void launch_create_undo(void *context)
@@ -87,6 +91,8 @@ void launch_create_undo(void *context)
 		(void)close(TAKE_FD(launch->go_fd));
 	if (launch->backend->destroy(launch->engine, launch->id, &err) < 0)
 		log_warning("workload %.12s stays to be repaired: %s", launch->id, err.message);
+	/* With nothing left to watch it would write down the end, into directories that go next. */
+	birth_end_monitor(launch);
 }
 
 int launch_record(void *context, struct err *err)

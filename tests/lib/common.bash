@@ -27,12 +27,24 @@ setup_file() {
 	FILE_DIR=$(mktemp -d "$MOAT_TMP/file.XXXXXX")
 	export FILE_DIR MOAT_ROOT=$FILE_DIR/root MOAT_RUN=$FILE_DIR/run
 	moat load -i "$("$MOAT_TOP/tests/lib/images" busybox)"
+	[ "$MOAT_WALL" != vm ] || import_kernel
 	# The first run makes what an engine keeps (the image mount, the bridge), info what it knows of
 	# the processor: not a leak.
 	moat run --rm busybox true
 	moat info >/dev/null
 	if [ "$(type -t more_setup_file)" = function ]; then
 		more_setup_file
+	fi
+}
+
+# import_kernel: for machines; the lab has unpacked the package outside.
+import_kernel() {
+	local unpacked=$MOAT_TOP/tests/.cache/lab/kernel
+	[ -z "$(moat kernel ls -q)" ] || return 0
+	if [ -n "${MOAT_LAB:-}" ]; then
+		moat kernel import "$unpacked"/boot/vmlinuz-* "$unpacked" >/dev/null
+	else
+		moat kernel import "$("$MOAT_TOP/tests/lib/kernel")" >/dev/null
 	fi
 }
 

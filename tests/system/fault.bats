@@ -209,12 +209,12 @@ image_gone_or_whole() {
 # ---- many at once ----
 
 @test "hundred_clients: 100 parallel run --rm" {
-	local i failed=0 pids=()
-	for i in {1..100}; do
+	local i failed=0 pids=() clients=${MOAT_LAB:+20}
+	for ((i = 1; i <= ${clients:=100}; i++)); do
 		moat run --rm busybox sh -c "exit $((i % 50))" &
 		pids+=($!)
 	done
-	for i in {1..100}; do
+	for ((i = 1; i <= clients; i++)); do
 		local status=0
 		wait "${pids[i - 1]}" || status=$?
 		[ $status -eq $((i % 50)) ] || { echo "run $i ended with $status" >&2; failed=1; }
@@ -224,12 +224,12 @@ image_gone_or_whole() {
 }
 
 @test "100 parallel run -d and rm -f" {
-	local i pids=()
-	for i in {1..100}; do
+	local i pids=() clients=${MOAT_LAB:+20}
+	for ((i = 1; i <= ${clients:=100}; i++)); do
 		{ moat run -d --name "many$i" busybox sleep 1000 && moat rm -f "many$i"; } >/dev/null &
 		pids+=($!)
 	done
-	for i in {1..100}; do
+	for ((i = 1; i <= clients; i++)); do
 		wait "${pids[i - 1]}"
 	done
 	[ -z "$(moat ps -aq)" ]

@@ -70,9 +70,9 @@ load ../lib/common
 }
 
 @test "a killed workload is 128 and the signal" {
-	moat run --name victim busybox sleep 1000 &
+	moat run --name victim busybox sh -c 'echo ready; exec sleep 1000' >"$TEST_DIR/out" &
 	local pid=$!
-	eventually state_is victim running
+	eventually grep -q ready "$TEST_DIR/out"
 	moat kill victim
 	local status=0
 	wait $pid || status=$?

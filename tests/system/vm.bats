@@ -9,7 +9,7 @@ vm() {
 
 needs_machines() {
 	not_on no-hardware-vm
-	[ -n "$(moat kernel ls -q)" ] || moat kernel import "$("$MOAT_TOP/tests/lib/kernel")" >/dev/null
+	import_kernel
 }
 
 more_setup_file() {
