@@ -143,9 +143,9 @@ def case_table(case, samples):
     return table(head, rows)
 
 
-def memory_table(rows):
+def memory_table(what, rows):
     return table(
-        ("monitors", "processes", "KiB of PSS each"),
+        (what, "processes", "KiB of PSS each"),
         [
             (row["contender"], row["processes"], number(int(row["pss_kib"]) / int(row["processes"])))
             for row in rows
@@ -192,7 +192,8 @@ def write(results, path):
             parts.append(image_line(samples.facts["image"]))
         parts.append(case_table(case, samples))
         if case.name in memory:
-            parts.append(memory_table(memory[case.name]))
+            what = "without its guest's memory" if case.in_lab else "monitors"
+            parts.append(memory_table(what, memory[case.name]))
         if case.in_lab:
             parts.append(exits_line(results / f"{case.name}.exits.csv"))
             parts.append(lab_line(samples.facts))
