@@ -99,8 +99,8 @@ void birth_end_monitor(struct launch *launch)
 {
 	if (launch->monitor_pid <= 0)
 		return;
-	(void)kill(launch->monitor_pid,
-		SIGKILL); /* our child, not waited for yet: the number is its */
+	/* Our child, and not waited for yet: the number is still its own. */
+	(void)kill(launch->monitor_pid, SIGKILL);
 	while (waitpid(launch->monitor_pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	launch->monitor_pid = 0;
