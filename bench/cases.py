@@ -304,6 +304,13 @@ CASES = (
                 after=("$fresh $fresh_dir/floor end",),
             ),
             Contender(
+                "floor-sync",
+                "$floor_load --sync $fresh_dir/floor/mnt $digests -- $layers",
+                world="load-floor",
+                before=("$fresh $fresh_dir/floor",),
+                after=("$fresh $fresh_dir/floor end",),
+            ),
+            Contender(
                 "gzip+sha256sum",
                 "sh -c 'cat $layers | gzip -dc | sha256sum'",
                 world="load-gzip",

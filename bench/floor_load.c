@@ -1,8 +1,9 @@
 /* floor_load - the least that loading an image must cost: inflate every layer (isa-l), SHA-256 of
  * what comes out (GnuTLS), one sequential write of it, on two cores.
  *
- * usage: floor_load OUTDIR DIGEST... -- LAYER.tar.gz...
+ * usage: floor_load [--sync] OUTDIR DIGEST... -- LAYER.tar.gz...
  *
+ * --sync: each layer is on the disk before it counts as loaded, as every layer of moat is.
  * Fails if a digest (hex, in the layers' order) differs.  Largest layer first, each whole on one
  * core, as gzip does not split. */
 #define _GNU_SOURCE
@@ -28,7 +29,7 @@ struct layer {
 	char *out; /* owned */
 	const uint8_t *data;
 	size_t size;
-	bool matches;
+	bool syncs, matches;
 };
 
 struct work {
@@ -91,6 +92,8 @@ static void layer_load(struct layer *l)
 	}
 	gnutls_hash_deinit(hash, digest);
 	l->matches = digest_matches(digest, l->digest);
+	if (l->syncs && fdatasync(fd) < 0)
+		die("sync", l->out);
 	(void)close(fd);
 	free(chunk);
 }
@@ -112,13 +115,20 @@ static int by_size(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	static struct work w;
+	bool syncs = argc > 1 && strcmp(argv[1], "--sync") == 0;
+	if (syncs) {
+		argv++;
+		argc--;
+	}
 	w.n = argc / 2 - 1;
 	if (argc < 5 || argc % 2 == 0 || w.n > LAYERS_MAX || strcmp(argv[2 + w.n], "--") != 0) {
-		(void)fprintf(stderr, "usage: floor_load OUTDIR DIGEST... -- LAYER.tar.gz...\n");
+		(void)fprintf(stderr,
+			"usage: floor_load [--sync] OUTDIR DIGEST... -- LAYER.tar.gz...\n");
 		return 2;
 	}
 	for (int i = 0; i < w.n; i++) {
 		struct layer *l = &w.layers[i];
+		l->syncs = syncs;
 		l->digest = argv[2 + i];
 		l->path = argv[3 + w.n + i];
 		if (asprintf(&l->out, "%s/%d", argv[1], i) < 0)

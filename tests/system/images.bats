@@ -132,7 +132,7 @@ walk() {
 	image layered --busybox --dir d --file d/low=1 --file gone=1 --dir e/f \
 		--layer --whiteout gone --opaque d --dir d --file d/high=2 \
 		--layer --whiteout e/f --file again=1 --layer --whiteout again --layer --file again=2
-	run -0 moat run --rm --network none layered sh -c 'ls -d /gone; ls /d; ls /e; cat /again' 
+	run -0 moat run --rm --network none layered sh -c 'ls -d /gone 2>&1; ls /d; ls /e; cat /again' 
 	[[ $output != */gone && $output == *high* && $output != *low* && $output != *f$'\n'* && $output == *2 ]]
 }
 
