@@ -28,6 +28,7 @@ int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 	r = engine_compare(engine, argv[first], &args, &measures, &len, err);
 	if (r < 0)
 		return r;
+	AUTO_DONE(text) remarks = { 0 }; /* too long for a column */
 	AUTO(table) table = table_new(ARRAY_LEN(headers));
 	for (size_t i = 0; i < ARRAY_LEN(headers); i++)
 		table_add(table, headers[i]);
@@ -36,9 +37,9 @@ int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 		char memory[NUM_SIZE_TEXT_MAX], disk[NUM_SIZE_TEXT_MAX];
 		table_add(table, row->wall);
 		if (!row->is_available) {
-			table_add(table, row->why_not);
-			for (int k = 0; k < 4; k++)
+			for (size_t k = 1; k < ARRAY_LEN(headers); k++)
 				table_add(table, "-");
+			text_printf(&remarks, "%s: %s\n", row->wall, row->why_not);
 			continue;
 		}
 		AUTO_FREE char *ready =
@@ -51,5 +52,6 @@ int cmd_compare(struct cli *cli, int argc, char **argv, struct err *err)
 		table_add(table, row->kernel);
 	}
 	table_print(table);
+	(void)fputs(text_string(&remarks), stdout);
 	return 0;
 }

@@ -201,7 +201,7 @@ MUST_CHECK int engine_prune(struct engine *engine, struct err *err);
 struct engine_measure {
 	const char *wall;
 	bool is_available;
-	char why_not[160];
+	char why_not[480];
 	uint64_t first_instruction_us, exit_us, host_memory_bytes, disk_bytes;
 	char kernel[96];
 };

@@ -448,4 +448,6 @@ load ../lib/common
 	run -0 moat compare busybox true
 	[[ $output == *container* ]]
 	[[ $output == *"$(uname -r | cut -d - -f 1)"* ]]
+	# A wall that is not there has dashes, and its reason a line of its own.
+	[[ ${lines[2]} == vm*[0-9]* || ${lines[3]} == "vm: "* ]]
 }
