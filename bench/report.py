@@ -39,8 +39,9 @@ uncompressed kernel with 256 MiB. moat brings up the image's EROFS file systems,
 workload behind its container wall; QEMU's guests have an initramfs with busybox and an init that runs `true`
 and switches off. CPU is the whole lab's.""",
     "load": """The floor program inflates (isa-l), hashes and writes the same bytes on two cores; with
-floor-sync they are also on the disk before it ends, as moat's layers and blobs are (docker's and podman's are
-not). moat writes the compressed blobs as well, and hashes them. Each sample has a file system of its own.""",
+floor-sync (where it was measured) they are also on the disk before it ends, as moat's layers and blobs
+are (docker's and podman's are not). moat writes the compressed blobs as well, and hashes them. Each
+sample has a file system of its own.""",
 }
 
 
