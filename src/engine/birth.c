@@ -80,7 +80,7 @@ int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make,
 	if (launch->monitor_pid < 0)
 		return err_sys(err, -launch->monitor_pid, "make the monitor");
 	(void)close(TAKE_FD(birth->report[1]));
-	if (stage.err.kind != 0)
+	if (stage.err.kind != ERR_NONE)
 		return err_copy(err, &stage.err);
 	if (stage.init_pid < 0)
 		return err_set(err, ERR_SYSTEM, "the monitor ended while it was starting");

@@ -329,7 +329,8 @@ int state_db_begin_read(struct state *state, struct err *err)
  * log anew.  That the log is copied stands in the shared memory only, which ends with its last
  * user: where each process commits once, none would ever do it, and the log would grow for ever. So
  * the one that has copied all of it begins it, by writing what the first page has anyway.  It is
- * only a service: the transaction before it stands, and the next process tries again. */
+ * only a service: the transaction before it stands, and the next process tries again; so nobody is
+ * waited for. */
 static void keep_log_short(struct state *state)
 {
 	int pages, copied;
@@ -337,9 +338,12 @@ static void keep_log_short(struct state *state)
 		return;
 	if (sqlite3_wal_checkpoint_v2(state->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages,
 		    &copied) == SQLITE_OK &&
-		pages == copied)
+		pages == copied) {
+		(void)sqlite3_busy_handler(state->db, NULL, NULL);
 		(void)sqlite3_exec(state->db, "PRAGMA application_id = 0x6d6f6174", NULL, NULL,
 			NULL);
+		(void)sqlite3_busy_handler(state->db, wait_for_others, state);
+	}
 }
 
 int state_db_end(struct state *state, int result, struct err *err)

@@ -35,9 +35,8 @@ MUST_CHECK int vm_kernel_check(int fd, struct text *ret_what, struct err *err);
  * an ELF program by its banner.  Only letters, digits and "._+~-" are a release. */
 MUST_CHECK int vm_kernel_release(int fd, struct text *ret_release, struct err *err);
 
-/* Where in a bzImage the kernel itself is, an ELF program in one of the compressions that this
- * knows
- * ("gzip", "lz4", "xz", "zstd").  size 0: there is none, or in another compression. */
+/* Where in a bzImage the kernel itself is, an ELF program in one of the compressions "gzip", "lz4",
+ * "xz", "zstd".  size 0: there is none, or in another compression. */
 struct vm_payload {
 	uint64_t offset, size;
 	const char *compression;

@@ -40,7 +40,7 @@ static void payload_is_found_by_what_it_begins_with(void **state)
 	static const struct {
 		const char *lead, *compression;
 		uint64_t tail;
-	} rows[] = { { "\x1f\x8b\x08", "gzip", 0 },
+	} rows[] = { { "\x1f\x8b\x08", "gzip", 0 }, { "\x02\x21\x4c\x18", "lz4", 4 },
 		{ "\xfd"
 		  "7zXZ",
 			"xz", 4 },
