@@ -8,15 +8,12 @@
 #include <string.h>
 
 #include "vm/boot.h"
+#include "vm/bzimage.h"
 #include "vm/layout.h"
 
 enum {
 	/* Offsets in the file and in the boot parameters: they are the same. */
-	SETUP_SECTS = 0x1f1,
-	BOOT_FLAG = 0x1fe,
 	JUMP = 0x200, /* its second byte tells the header's length */
-	MAGIC = 0x202,
-	VERSION = 0x206,
 	TYPE_OF_LOADER = 0x210,
 	LOADFLAGS = 0x211,
 	RAMDISK_IMAGE = 0x218,
@@ -33,7 +30,6 @@ enum {
 	E820_COUNT = 0x1e8,
 	E820_TABLE = 0x2d0,
 
-	SECTOR = 512,
 	FLAG_LOADED_HIGH = 1,
 	XFLAG_KERNEL_64 = 1,
 	LOADER_UNDEFINED = 0xff,
@@ -41,15 +37,6 @@ enum {
 	ENTRY_64 = 0x200,
 	PARAMS_SIZE = 4096
 };
-
-#define HEADER_MAGIC 0x53726448u /* "HdrS" */
-
-static uint64_t get(const uint8_t *bytes, size_t offset, size_t len)
-{
-	uint64_t value = 0;
-	memcpy(&value, bytes + offset, len);
-	return value;
-}
 
 static void put(uint8_t *bytes, size_t offset, uint64_t value, size_t len)
 {
@@ -60,16 +47,17 @@ static void put(uint8_t *bytes, size_t offset, uint64_t value, size_t len)
 static int check_header(const uint8_t *head, uint64_t size, struct boot_kernel *kernel,
 	struct err *err)
 {
-	uint64_t version = get(head, VERSION, 2);
+	uint64_t version = bzimage_get(head, BZIMAGE_VERSION, 2);
 	if (version < VERSION_MIN)
 		return err_set(err, ERR_INVALID,
 			"the kernel's boot protocol is %ju.%02ju: 2.12 or later is needed",
 			(uintmax_t)version >> 8, (uintmax_t)version & 0xff);
 	if ((head[LOADFLAGS] & FLAG_LOADED_HIGH) == 0 ||
-		(get(head, XLOADFLAGS, 2) & XFLAG_KERNEL_64) == 0)
+		(bzimage_get(head, XLOADFLAGS, 2) & XFLAG_KERNEL_64) == 0)
 		return err_set(err, ERR_INVALID, "the kernel has no 64-bit entry");
-	uint64_t setup = ((head[SETUP_SECTS] == 0 ? 4 : (uint64_t)head[SETUP_SECTS]) + 1) * SECTOR;
-	uint64_t base = get(head, PREF_ADDRESS, 8), needed = get(head, INIT_SIZE, 4);
+	uint64_t setup = bzimage_setup_bytes(head);
+	uint64_t base = bzimage_get(head, PREF_ADDRESS, 8),
+		 needed = bzimage_get(head, INIT_SIZE, 4);
 	if (size <= setup + ENTRY_64)
 		return err_set(err, ERR_DAMAGED, "the kernel's file is cut short");
 	if (base < LAYOUT_HIGH || base >= GUEST_MEM_HOLE || needed < size - setup ||
@@ -80,8 +68,8 @@ static int check_header(const uint8_t *head, uint64_t size, struct boot_kernel *
 	kernel->entry_kind = BOOT_LONG_MODE;
 	kernel->entry = base + ENTRY_64;
 	kernel->end = base + needed;
-	kernel->initrd_max = get(head, INITRD_ADDR_MAX, 4);
-	kernel->cmdline_max = get(head, CMDLINE_SIZE, 4);
+	kernel->initrd_max = bzimage_get(head, INITRD_ADDR_MAX, 4);
+	kernel->cmdline_max = bzimage_get(head, CMDLINE_SIZE, 4);
 	return 0;
 }
 
@@ -90,24 +78,25 @@ int boot_linux_load(int fd, uint64_t size, const uint8_t head[BOOT_HEAD],
 	struct err *err)
 {
 	struct boot_kernel kernel = { 0 };
-	if (size < BOOT_HEAD || get(head, BOOT_FLAG, 2) != 0xaa55 ||
-		get(head, MAGIC, 4) != HEADER_MAGIC)
+	if (size < BOOT_HEAD || !bzimage_is(head))
 		return -ENOEXEC;
 	int r = check_header(head, size, &kernel, err);
 	if (r < 0)
 		return r;
-	size_t header_end = MAGIC + (size_t)head[JUMP + 1];
+	size_t header_end = BZIMAGE_MAGIC + (size_t)head[JUMP + 1];
 	if (header_end > HEADER_END_MAX)
 		header_end = HEADER_END_MAX;
-	memcpy(kernel.setup + SETUP_SECTS, head + SETUP_SECTS, header_end - SETUP_SECTS);
+	memcpy(kernel.setup + BZIMAGE_SETUP_SECTS, head + BZIMAGE_SETUP_SECTS,
+		header_end - BZIMAGE_SETUP_SECTS);
 	kernel.has_setup = true;
-	uint64_t setup = ((head[SETUP_SECTS] == 0 ? 4 : (uint64_t)head[SETUP_SECTS]) + 1) * SECTOR;
+	uint64_t setup = bzimage_setup_bytes(head);
 	uint64_t base = kernel.entry - ENTRY_64;
 	if (mem != NULL)
 		r = boot_copy(fd, setup, size - setup, mem, base, kernel.end - base, err);
 	if (r < 0)
 		return r;
-	text_printf(ret_what, "bzImage, boot protocol %u.%02u", head[VERSION + 1], head[VERSION]);
+	text_printf(ret_what, "bzImage, boot protocol %u.%02u", head[BZIMAGE_VERSION + 1],
+		head[BZIMAGE_VERSION]);
 	*ret_kernel = kernel;
 	return 0;
 }
@@ -130,13 +119,13 @@ int boot_write_params(const struct boot_kernel *kernel, const struct boot_initrd
 {
 	uint8_t params[PARAMS_SIZE] = { 0 };
 	if (kernel->has_setup) {
-		memcpy(params + SETUP_SECTS, kernel->setup + SETUP_SECTS,
-			HEADER_END_MAX - SETUP_SECTS);
+		memcpy(params + BZIMAGE_SETUP_SECTS, kernel->setup + BZIMAGE_SETUP_SECTS,
+			HEADER_END_MAX - BZIMAGE_SETUP_SECTS);
 	} else {
 		/* An ELF kernel has no header: what it reads of one. */
-		put(params, BOOT_FLAG, 0xaa55, 2);
-		put(params, MAGIC, HEADER_MAGIC, 4);
-		put(params, VERSION, VERSION_MIN, 2);
+		put(params, BZIMAGE_BOOT_FLAG, 0xaa55, 2);
+		put(params, BZIMAGE_MAGIC, BZIMAGE_HEADER_MAGIC, 4);
+		put(params, BZIMAGE_VERSION, VERSION_MIN, 2);
 		params[LOADFLAGS] = FLAG_LOADED_HIGH;
 	}
 	params[TYPE_OF_LOADER] = LOADER_UNDEFINED;

@@ -6,17 +6,13 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "vm/bzimage.h"
 #include "vm/vm.h"
 
 enum {
-	SETUP_SECTS = 0x1f1,
-	BOOT_FLAG = 0x1fe,
-	MAGIC = 0x202, /* "HdrS" */
-	VERSION = 0x206,
 	PAYLOAD_OFFSET = 0x248, /* from the protected-mode part on */
 	PAYLOAD_LENGTH = 0x24c,
 	HEAD_BYTES = 0x250,
-	SECTOR = 512,
 	VERSION_MIN = 0x208,
 	LEAD_BYTES = 6, /* the longest */
 };
@@ -36,13 +32,6 @@ static const struct format {
 	{ "zstd", "\x28\xb5\x2f\xfd", 4, 4 },
 };
 
-static uint64_t get(const uint8_t *bytes, size_t offset, size_t len)
-{
-	uint64_t value = 0;
-	memcpy(&value, bytes + offset, len);
-	return value;
-}
-
 int vm_kernel_payload(int fd, struct vm_payload *ret_payload, struct err *err)
 {
 	uint8_t head[HEAD_BYTES], lead[LEAD_BYTES];
@@ -56,12 +45,10 @@ int vm_kernel_payload(int fd, struct vm_payload *ret_payload, struct err *err)
 	int r = fd_pread_exact(fd, head, sizeof(head), 0);
 	if (r < 0)
 		return err_sys(err, -r, "read the kernel");
-	if (get(head, BOOT_FLAG, 2) != 0xaa55 || memcmp(head + MAGIC, "HdrS", 4) != 0 ||
-		get(head, VERSION, 2) < VERSION_MIN)
+	if (!bzimage_is(head) || bzimage_get(head, BZIMAGE_VERSION, 2) < VERSION_MIN)
 		return 0;
-	uint64_t setup = (get(head, SETUP_SECTS, 1) == 0 ? 4 : get(head, SETUP_SECTS, 1)) + 1;
-	uint64_t offset = setup * SECTOR + get(head, PAYLOAD_OFFSET, 4);
-	uint64_t length = get(head, PAYLOAD_LENGTH, 4);
+	uint64_t offset = bzimage_setup_bytes(head) + bzimage_get(head, PAYLOAD_OFFSET, 4);
+	uint64_t length = bzimage_get(head, PAYLOAD_LENGTH, 4);
 	if (length < sizeof(lead) || offset > size || length > size - offset)
 		return 0;
 	r = fd_pread_exact(fd, lead, sizeof(lead), offset);
