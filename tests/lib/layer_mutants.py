@@ -68,6 +68,7 @@ MUTANTS = [
     (XATTR, "text_add(body, zeros, -body->len & 3);", "text_add(body, zeros, 0);"),
     (XATTR, ".value_len = htole16((uint16_t)value.len)", ".value_len = htole16((uint8_t)value.len / 2)"),
     (XATTR, "|| view_starts(name, \"user.overlay.\")", ""),
+    (XATTR, "view_starts(name, \"trusted.overlay.\") ||", ""),
     (XATTR, "{ TREE_OPAQUE, \"trusted.overlay.opaque\", \"y\" }", "{ TREE_OPAQUE, \"trusted.overlay.opaque\", \"n\" }"),
     # the superblock
     (WRITE, "tree_inode_at(writer->tree, writer->tree->root)->nid)",

@@ -69,16 +69,52 @@ static long try_handle(long number)
 	return open_by_handle_at(AT_FDCWD, handle, O_RDONLY);
 }
 
+static long try_swap(long number)
+{
+	(void)number;
+	/* For as long as it is let: a directory and a link change places. */
+	while (renameat2(AT_FDCWD, "a", AT_FDCWD, "link", RENAME_EXCHANGE) == 0)
+		;
+	return -1;
+}
+
+static long try_exes(long number)
+{
+	(void)number;
+	/* The programs of new processes, each time it is another one: what may be opened for
+	 * reading now can be written to when it has ended (CVE-2019-5736). */
+	char last[256] = "";
+	for (int newest = getpid();;) {
+		for (int pid = newest > 8 ? newest - 8 : 2; pid < newest + 8; pid++) {
+			char path[32], program[256] = "";
+			(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+			int fd = open(path, O_RDONLY | O_CLOEXEC);
+			if (fd < 0 && errno == ENOENT)
+				continue;
+			newest = pid > newest ? pid : newest;
+			if (fd < 0)
+				continue;
+			(void)!readlink(path, program, sizeof(program) - 1);
+			(void)close(fd);
+			if (strcmp(program, last) != 0)
+				puts(program);
+			memcpy(last, program, sizeof(last));
+		}
+	}
+}
+
 static const struct {
 	const char *name;
 	long (*try)(long number);
 } probes[] = {
 	{ "call", try_call },
 	{ "disk", try_disk },
+	{ "exes", try_exes },
 	{ "handle", try_handle },
 	{ "mount", try_mount },
 	{ "mountns", try_mountns },
 	{ "socket", try_socket },
+	{ "swap", try_swap },
 	{ "tiocsti", try_tiocsti },
 	{ "userns", try_userns },
 };
@@ -93,6 +129,7 @@ static long number(const char *text)
 
 int main(int argc, char **argv)
 {
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; argc >= 2 && i < sizeof(probes) / sizeof(probes[0]); i++) {
 		if (strcmp(argv[1], probes[i].name) != 0)
 			continue;

@@ -17,10 +17,10 @@ teardown_file() {
 	rm -rf "$FILE_DIR"
 }
 
-refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kernel names
+refused() { # WHAT [NUMBER]: the probe has no permission; any other error is the kernel's, not the wall's
 	local said
 	said=$(moat run --rm --network none probe probe "$@")
-	[ -n "$said" ] && [ "$said" != allowed ] || {
+	[ "$said" = EPERM ] || {
 		echo "probe $*: '$said'" >&2
 		return 1
 	}
@@ -31,18 +31,14 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 @test "proc_self_exe_cannot_be_written" {
 	local before id
 	before=$(sha256sum "$MOAT" "${MOAT%/*}/moat-monitor")
-	id=$(moat run -d --network none busybox sh -c '
-		while :; do
-			for exe in /proc/[0-9]*/exe; do
-				( : >>"$exe" ) 2>/dev/null && echo "WROTE $(readlink "$exe")" >>/wrote
-			done
-		done')
+	id=$(moat run -d --network none probe probe exes)
 	for _ in {1..20}; do
 		moat exec "$id" /bin/true
 		# The trick of CVE-2019-5736: execute the runtime itself.
 		moat exec "$id" /proc/self/exe --version >/dev/null 2>&1 || :
 	done
-	run moat exec "$id" cat /wrote
+	run -0 moat logs "$id"
+	[[ $output == */bin/* ]]
 	[[ $output != *moat* ]]
 	[ "$(sha256sum "$MOAT" "${MOAT%/*}/moat-monitor")" = "$before" ]
 }
@@ -59,14 +55,14 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 }
 
 @test "workdir_through_fd_table_is_refused" {
-	local n
+	local n up=../../../../../../../.. # enough from any directory of the host that moat holds
 	moat run -d --name box --network none busybox sleep 1000
 	for n in {3..24}; do
-		run moat run --rm --network none -w "/proc/self/fd/$n" busybox cat "../../../..$SENTINEL" "..$SENTINEL"
+		run moat run --rm --network none -w "/proc/self/fd/$n" busybox cat "$up$SENTINEL" "..$SENTINEL"
 		[[ $output != *untouched* ]]
-		run moat run --rm --network none -w "/proc/self/fd/$n/../../.." busybox cat ".$SENTINEL"
+		run moat run --rm --network none -w "/proc/self/fd/$n/$up" busybox cat ".$SENTINEL"
 		[[ $output != *untouched* ]]
-		run moat exec -w "/proc/self/fd/$n" box cat "../../../..$SENTINEL"
+		run moat exec -w "/proc/self/fd/$n" box cat "$up$SENTINEL"
 		[[ $output != *untouched* ]]
 	done
 	image fdwork --busybox --symlink sneaky=/proc/self/fd/9
@@ -137,8 +133,8 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 		"$MOAT_TOP/tests/lib/mkimage.py" docker-archive "$TEST_DIR/i" --copy bin/busybox="$(command -v busybox)" \
 			--symlink "$name=/tmp" --dir tmp --tag "links:$name"
 		moat load -q -i "$TEST_DIR/i"
-		run moat run --rm --network none "links:$name" /bin/busybox cat /tmp/kcore /tmp/null
-		[ "$status" -ne 0 ]
+		run --separate-stderr -125 moat run --rm --network none "links:$name" /bin/busybox true
+		[[ $stderr == *"the image leads it elsewhere by a symbolic link"* ]]
 	done
 }
 
@@ -155,6 +151,8 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 	local device
 	device=$(python3 -c 'import os; print(os.stat("/").st_dev)')
 	refused disk "$device"
+	# The first loop device: on some hosts nobody may open the root's.
+	refused disk "$((7 << 8))"
 }
 
 # ---- kernel interfaces ----
@@ -256,8 +254,7 @@ refused() { # WHAT [NUMBER]: the probe is not allowed, whichever error the kerne
 @test "mount_target_swapped_in_a_loop_stays_inside" {
 	# A workload that shares a volume swaps a directory and a link while another one is started there.
 	mkdir -p "$TEST_DIR/shared/a" "$TEST_DIR/source"
-	moat run -d --network none -v "$TEST_DIR/shared:/shared" busybox sh -c \
-		'ln -s /var/tmp /shared/link; while :; do mv /shared/a /shared/b; mv /shared/link /shared/a; mv /shared/a /shared/link; mv /shared/b /shared/a; done 2>/dev/null'
+	moat run -d --network none -v "$TEST_DIR/shared:/shared" probe sh -c 'cd /shared && ln -s /var/tmp link && exec probe swap'
 	for _ in {1..50}; do
 		moat run --rm --network none -v "$TEST_DIR/shared:/s" -v "$TEST_DIR/source:/s/a/planted" busybox true 2>/dev/null || :
 		[ ! -e /var/tmp/planted ]

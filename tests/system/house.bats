@@ -152,6 +152,11 @@ object() { # SOURCE-TEXT: compiles it as src/cli/noun.c where meson would put it
 	echo "# $output" >&3
 }
 
+@test "an attack gets through where its guard is removed" {
+	run -0 python3 "$MOAT_TOP/tests/lib/guard_mutants.py" "${MOAT%/*}"
+	echo "# ${lines[-1]}" >&3
+}
+
 @test "results: failures, lost tests and skips without a reason are red" {
 	local r=tools/results
 	mkdir -p tests

@@ -166,6 +166,29 @@ walk() {
 	[ "$output" = $'4718592001\nz' ]
 }
 
+@test "a file of more than 4 GiB whose every byte counts" {
+	# A page of numbers, so that no piece is like another: 4097 MiB.
+	cat >"$TEST_DIR/dense.py" <<-'END'
+		import io, sys, tarfile
+		class Dense(io.RawIOBase):
+		    at = 0
+		    def read(self, size):
+		        text = b''.join(b'%015d\n' % (self.at + i) for i in range(0, 4096, 16)) * (size // 4096)
+		        self.at += size
+		        return text
+		with tarfile.open(fileobj=sys.stdout.buffer, mode='w|', copybufsize=1 << 16) as tar:
+		    tar.add(sys.argv[1], 'bin/busybox')
+		    info = tarfile.TarInfo('dense')
+		    info.size = 4097 << 20
+		    tar.addfile(info, Dense())
+	END
+	python3 "$TEST_DIR/dense.py" "$(command -v busybox)" | moat import - dense
+	run -0 moat run --rm --network none dense /bin/busybox sh -c '
+		for mib in 0 2048 4095 4096; do busybox dd if=/dense bs=1M skip=$mib count=1 2>/dev/null | busybox head -n 1; done
+		busybox stat -c %s /dense'
+	[ "$output" = $'000000000000000\n000002147483648\n000004293918720\n000004294967296\n4296015872' ]
+}
+
 @test "forty layers are one root" {
 	local options=(--busybox) i
 	for i in {1..40}; do
