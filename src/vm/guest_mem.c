@@ -1,4 +1,4 @@
-/* guest_mem - see guest_mem.h.  The file is mapped once, in one piece: its first part is the RAM
+/* guest_mem - see guest_mem.h.  RAM is mapped once, in one piece: its first part is the RAM
  * below the hole, the rest the RAM at 4 GiB.  A range is checked against the two parts and nothing
  * else, so that no arithmetic on a guest's number happens before it is known to lie in one of them.
  */
@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #define PAGE_SIZE UINT64_C(4096)
+#define HUGE_PAGE_SIZE (UINT64_C(2) << 20)
 
 struct window {
 	uint64_t gpa, size;
@@ -24,33 +25,46 @@ struct window {
 struct guest_mem {
 	uint8_t *base;          /* owned mapping */
 	uint64_t low, high;     /* bytes below the hole and at 4 GiB */
-	int fd;                 /* owned */
 	struct window *windows; /* owned; none changes once the guest runs */
 	size_t windows_len;
 };
 
-int guest_mem_map(int take_fd, uint64_t size, struct guest_mem **ret_mem, struct err *err)
+/* A guest's huge page is the host's only if both begin together, and kernels before 6.7 place a
+ * mapping anywhere: one that is larger is cut to where such a page begins. */
+static uint8_t *map_aligned(uint64_t size)
 {
-	AUTO_CLOSE int fd = take_fd;
+	uint64_t larger = size + HUGE_PAGE_SIZE;
+	uint8_t *start = mmap(NULL, larger, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (start == MAP_FAILED)
+		return NULL;
+	uint64_t before = -(uintptr_t)start % HUGE_PAGE_SIZE;
+	if (before > 0)
+		(void)munmap(start, before);
+	(void)munmap(start + before + size, larger - before - size);
+	return start + before;
+}
+
+int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err)
+{
 	if (size == 0 || size % PAGE_SIZE != 0)
 		return err_set(err, ERR_INVALID, "RAM of %ju bytes is not whole pages",
 			(uintmax_t)size);
 	if (size > LIMIT_GUEST_BYTES)
 		return err_set(err, ERR_LIMIT, "%ju bytes of RAM: a machine has at most %ju",
 			(uintmax_t)size, (uintmax_t)LIMIT_GUEST_BYTES);
-	if (ftruncate(fd, (off_t)size) < 0)
-		return err_sys(err, errno, "reserve %ju bytes of RAM", (uintmax_t)size);
-	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (base == MAP_FAILED)
+	uint8_t *base = map_aligned(size);
+	if (base == NULL)
 		return err_sys(err, errno, "map %ju bytes of RAM", (uintmax_t)size);
 	/* A core file of this process is not the guest's. */
 	(void)madvise(base, size, MADV_DONTDUMP);
+	/* A kernel without huge pages refuses. */
+	(void)madvise(base, size, MADV_HUGEPAGE);
 
 	struct guest_mem *mem = NEW(guest_mem);
 	mem->base = base;
 	mem->low = size < GUEST_MEM_HOLE ? size : GUEST_MEM_HOLE;
 	mem->high = size - mem->low;
-	mem->fd = TAKE_FD(fd);
 	*ret_mem = mem;
 	return 0;
 }
@@ -60,12 +74,11 @@ void guest_mem_free(struct guest_mem *mem)
 	if (mem == NULL)
 		return;
 	(void)munmap(mem->base, mem->low + mem->high);
-	(void)close(mem->fd);
 	free(mem->windows);
 	free(mem);
 }
 
-/* Where [gpa, gpa + len) is in the file: false when it is not all in one part. */
+/* Where [gpa, gpa + len) is in the mapping: false when it is not all in one part. */
 static bool find(const struct guest_mem *mem, uint64_t gpa, uint64_t len, uint64_t *ret_offset)
 {
 	if (gpa <= mem->low && len <= mem->low - gpa) {
@@ -141,6 +154,5 @@ int guest_mem_discard(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 		return -EFAULT;
 	if (offset % PAGE_SIZE != 0 || len % PAGE_SIZE != 0)
 		return -EINVAL;
-	/* Of a shared mapping only this gives the file's pages back, too (madvise(2)). */
-	return len == 0 || madvise(mem->base + offset, len, MADV_REMOVE) == 0 ? 0 : -errno;
+	return len == 0 || madvise(mem->base + offset, len, MADV_DONTNEED) == 0 ? 0 : -errno;
 }

@@ -1,7 +1,7 @@
 /* guest_mem - the RAM of one guest, as the host sees it.  The guest may write any byte at any
  * moment: callers copy what they must check before they check it.
  *
- * RAM is one shared file.  Its first part is at guest address 0; what does not fit below
+ * RAM is one mapping.  Its first part is at guest address 0; what does not fit below
  * GUEST_MEM_HOLE is at 4 GiB, so that devices have 32-bit addresses. */
 #pragma once
 
@@ -16,9 +16,9 @@
 
 struct guest_mem;
 
-/* size: bytes, whole pages.  Maps take_fd (a memfd, which is grown to the size). */
-MUST_CHECK int guest_mem_map(int take_fd, uint64_t size, struct guest_mem **ret_mem,
-	struct err *err);
+/* size: bytes, whole pages.  Private memory, in huge pages where the host has them to give: each
+ * page of the host's costs the guest an exit at its first touch. */
+MUST_CHECK int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err);
 void guest_mem_free(struct guest_mem *mem); /* NULL is fine */
 DEFINE_AUTO(guest_mem)
 

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "base/step.h"
@@ -125,10 +124,7 @@ static int make_loop(void *context, struct err *err)
 static int make_memory(void *context, struct err *err)
 {
 	struct machine *machine = ((struct making *)context)->machine;
-	int fd = memfd_create("guest-ram", MFD_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, errno, "make the guest's memory");
-	int r = guest_mem_map(fd, machine->config->memory_bytes, &machine->mem, err);
+	int r = guest_mem_new(machine->config->memory_bytes, &machine->mem, err);
 	if (r == 0)
 		machine->next_window = GUEST_MEM_HIGH + guest_mem_high(machine->mem);
 	return r;

@@ -1,7 +1,5 @@
 #include "test.h"
 
-#include <sys/mman.h>
-
 #include "vm/guest_mem.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -11,9 +9,7 @@ static struct guest_mem *map(uint64_t size)
 {
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	int fd = memfd_create("ram", MFD_CLOEXEC);
-	assert_true(fd >= 0);
-	if (guest_mem_map(fd, size, &mem, &err) < 0)
+	if (guest_mem_new(size, &mem, &err) < 0)
 		fail_msg("%s", err.message);
 	return mem;
 }
@@ -112,6 +108,16 @@ static void windows_count_as_payload_only(void **state)
 	assert_int_equal(guest_mem_discard(mem, 4 * GIB, 4096), -EFAULT);
 }
 
+static void huge_pages_of_guest_and_host_begin_together(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		AUTO(guest_mem) mem = map(5 * GIB + (uint64_t)i * 4096);
+		assert_int_equal((uintptr_t)guest_mem_at(mem, 0, 1) % (2 * MIB), 0);
+		assert_int_equal((uintptr_t)guest_mem_at(mem, GUEST_MEM_HIGH, 1) % (2 * MIB), 0);
+	}
+}
+
 static void discarded_pages_read_as_zero(void **state)
 {
 	(void)state;
@@ -133,12 +139,11 @@ static void sizes_that_no_machine_has_are_refused(void **state)
 	(void)state;
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	assert_error(guest_mem_map(memfd_create("ram", 0), 0, &mem, &err), ERR_INVALID, "pages");
+	assert_error(guest_mem_new(0, &mem, &err), ERR_INVALID, "pages");
 	err = (struct err){ 0 };
-	assert_error(guest_mem_map(memfd_create("ram", 0), 4097, &mem, &err), ERR_INVALID, "4097");
+	assert_error(guest_mem_new(4097, &mem, &err), ERR_INVALID, "4097");
 	err = (struct err){ 0 };
-	assert_error(guest_mem_map(memfd_create("ram", 0), UINT64_MAX - 4095, &mem, &err),
-		ERR_LIMIT, "at most");
+	assert_error(guest_mem_new(UINT64_MAX - 4095, &mem, &err), ERR_LIMIT, "at most");
 	assert_null(mem);
 	guest_mem_free(NULL);
 }
@@ -152,6 +157,7 @@ int main(void)
 		cmocka_unit_test(a_machine_that_ends_at_the_hole_has_no_high_part),
 		cmocka_unit_test(copies_reach_what_at_shows_and_fail_elsewhere),
 		cmocka_unit_test(windows_count_as_payload_only),
+		cmocka_unit_test(huge_pages_of_guest_and_host_begin_together),
 		cmocka_unit_test(discarded_pages_read_as_zero),
 		cmocka_unit_test(sizes_that_no_machine_has_are_refused),
 	};
