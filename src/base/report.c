@@ -70,7 +70,7 @@ int report_wait(int report_fd, enum report_stage until, int timeout_ms, const ch
 			return 0;
 		if (r == -ENODATA)
 			return err_set(err, ERR_SYSTEM,
-				"%s's first process ended while it was being set up", who);
+				"%s's process ended while it was being set up", who);
 		if (r < 0)
 			return err_sys(err, -r, "hear from %s", who);
 		if (report.kind == REPORT_FAILURE) {

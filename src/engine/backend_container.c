@@ -140,7 +140,7 @@ static int create(struct launch *launch, struct err *err)
 
 static int start(struct launch *launch, struct err *err)
 {
-	return birth_go(launch, READY_DEADLINE_MS, err);
+	return birth_go(launch, "the container", READY_DEADLINE_MS, err);
 }
 
 /* The process part of the workload's document, with what the exec asks for instead. */

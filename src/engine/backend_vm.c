@@ -364,7 +364,7 @@ static int create(struct launch *launch, struct err *err)
 
 static int start(struct launch *launch, struct err *err)
 {
-	return birth_go(launch, READY_DEADLINE_MS, err);
+	return birth_go(launch, "the machine", READY_DEADLINE_MS, err);
 }
 
 const struct backend backend_vm = {

@@ -5,8 +5,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/report.h"
 #include "base/spawn.h"
-#include "container/container.h"
 #include "engine/live.h"
 
 #define START_DEADLINE_MS 30000 /* from go to exec, on a machine that is busy */
@@ -106,12 +106,12 @@ void birth_end_monitor(struct launch *launch)
 	launch->monitor_pid = 0;
 }
 
-int birth_go(struct launch *launch, int ready_ms, struct err *err)
+int birth_go(struct launch *launch, const char *who, int ready_ms, struct err *err)
 {
-	int r = container_report_wait(launch->report_fd, CONTAINER_READY, ready_ms, err);
+	int r = report_wait(launch->report_fd, REPORT_IS_READY, ready_ms, who, err);
 	if (r != 0)
 		return r;
 	if (write(launch->go_fd, "", 1) != 1)
 		return err_sys(err, errno, "let the workload go");
-	return container_report_wait(launch->report_fd, CONTAINER_STARTED, START_DEADLINE_MS, err);
+	return report_wait(launch->report_fd, REPORT_IS_STARTED, START_DEADLINE_MS, who, err);
 }

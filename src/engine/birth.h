@@ -33,5 +33,5 @@ MUST_CHECK int birth_begin(struct launch *launch, struct birth *birth, birth_mak
 void birth_end_monitor(struct launch *launch);
 
 /* Says go to an init that reports that it is ready (within ready_ms), and waits until it has
- * executed the command. */
-MUST_CHECK int birth_go(struct launch *launch, int ready_ms, struct err *err);
+ * executed the command.  who it is, in errors: "the container". */
+MUST_CHECK int birth_go(struct launch *launch, const char *who, int ready_ms, struct err *err);

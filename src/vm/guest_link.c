@@ -355,6 +355,13 @@ int guest_link_new(json *config, int take_stream, struct loop *loop, guest_link_
 	return r;
 }
 
+void guest_link_failed(struct guest_link *link, const struct err *why)
+{
+	if (link->report_fd >= 0)
+		report_failure(link->report_fd, why);
+	close_report(link);
+}
+
 void guest_link_free(struct guest_link *link)
 {
 	if (link == NULL)

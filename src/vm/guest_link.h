@@ -24,5 +24,7 @@ typedef void guest_link_ended_fn(void *context, int status);
 /* take_stream: a stream socket whose other end is the guest's, eventually. */
 MUST_CHECK int guest_link_new(json *config, int take_stream, struct loop *loop,
 	guest_link_ended_fn *ended, void *context, struct guest_link **ret_link, struct err *err);
+/* The machine has failed: tells the launcher why, if it still waits for the workload's start. */
+void guest_link_failed(struct guest_link *link, const struct err *why);
 void guest_link_free(struct guest_link *link);
 DEFINE_AUTO(guest_link)

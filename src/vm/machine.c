@@ -97,6 +97,18 @@ void machine_stop(struct machine *machine, enum machine_end end, int status)
 	machine_end(machine, end, status, NULL, NULL);
 }
 
+void machine_on_failure(struct machine *machine, machine_failed_fn *failed, void *context)
+{
+	machine->failed = failed;
+	machine->failed_context = context;
+}
+
+void machine_tell_failure(const struct machine *machine, const struct err *why)
+{
+	if (machine != NULL && machine->failed != NULL)
+		machine->failed(machine->failed_context, why);
+}
+
 /* ---- steps ---- */
 
 static void on_stop(void *context, int fd, uint32_t events)
@@ -244,6 +256,7 @@ int machine_new(const struct config *config, int take_accel_fd, const struct cpu
 	if (making.accel_fd >= 0)
 		(void)close(making.accel_fd);
 	if (r < 0) {
+		machine_tell_failure(machine, err);
 		machine_free(machine);
 		return r;
 	}

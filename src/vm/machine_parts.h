@@ -30,7 +30,9 @@ struct machine {
 	struct pci_bus *bus;         /* owned */
 	struct serial *serial;       /* owned */
 	struct loop_watch *stop_watch;
-	int stop_event; /* owned */
+	machine_failed_fn *failed; /* NULL: nobody asks */
+	void *failed_context;      /* borrowed */
+	int stop_event;            /* owned */
 	unsigned next_route;
 	uint64_t next_window;
 	struct cpu_state start; /* of vCPU 0; written before the gate opens */
@@ -61,6 +63,8 @@ MUST_CHECK int machine_load(struct machine *machine, struct err *err);
 /* Runs the guest to its end. */
 MUST_CHECK int machine_run(struct machine *machine, struct machine_outcome *ret_outcome,
 	struct err *err);
+/* Passes on why it failed to whoever asked for that; NULL is fine. */
+void machine_tell_failure(const struct machine *machine, const struct err *why);
 void machine_free(struct machine *machine); /* NULL is fine */
 DEFINE_AUTO(machine)
 

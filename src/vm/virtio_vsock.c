@@ -506,6 +506,8 @@ static void vsock_free(void *device)
 		vsock_connection_drop(&v->connections[i]);
 	for (size_t i = 0; i < v->ports_len; i++)
 		cleanup_close(&v->ports[i].end.fd);
+	if (v->link != NULL)
+		machine_on_failure(v->machine, NULL, NULL);
 	guest_link_free(v->link);
 	loop_remove(v->tick);
 	loop_remove(v->listener_watch);
@@ -572,6 +574,12 @@ static int add_ports(struct virtio_vsock *v, json *ports, struct err *err)
 	return 0;
 }
 
+static void on_failure(void *context, const struct err *why)
+{
+	const struct virtio_vsock *v = context;
+	guest_link_failed(v->link, why);
+}
+
 static int add_control(struct virtio_vsock *v, json *control, struct err *err)
 {
 	int pair[2];
@@ -584,7 +592,10 @@ static int add_control(struct virtio_vsock *v, json *control, struct err *err)
 		(void)close(pair[1]);
 		return r;
 	}
-	return guest_link_new(control, pair[1], v->loop, on_ended, v, &v->link, err);
+	r = guest_link_new(control, pair[1], v->loop, on_ended, v, &v->link, err);
+	if (r == 0)
+		machine_on_failure(v->machine, on_failure, v);
+	return r;
 }
 
 static int add_listener(struct virtio_vsock *v, json *config, struct err *err)

@@ -160,7 +160,11 @@ static int run_machine(struct config *config, struct err *err)
 		r = machine_load(machine, err);
 	if (r == 0)
 		r = machine_run(machine, &outcome, err);
-	return r != 0 ? r : report(machine, &outcome, err);
+	if (r == 0)
+		r = report(machine, &outcome, err);
+	if (err->kind != ERR_NONE)
+		machine_tell_failure(machine, err);
+	return r;
 }
 
 int vm_main(int argc, char **argv)

@@ -34,6 +34,13 @@ struct guest_mem *machine_mem(const struct machine *machine)
 	return machine->mem;
 }
 
+void machine_on_failure(struct machine *machine, machine_failed_fn *failed, void *context)
+{
+	(void)machine;
+	(void)failed;
+	(void)context;
+}
+
 void machine_stop(struct machine *machine, enum machine_end end, int status)
 {
 	if (machine->is_stopped)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """fake_kernel - files that look like a kernel and its modules, for tests of what is taken in and what
-is refused; no machine could start them.
+is refused; a machine can start only the packed ones with an END, which do nothing else.
 
   fake_kernel.py kernel RELEASE OUT                     a bzImage with nothing in it
-  fake_kernel.py packed RELEASE OUT xz|gz|zst|lz4|broken   a bzImage with an ELF program in it
+  fake_kernel.py packed RELEASE OUT xz|gz|zst|lz4|broken [END]   a bzImage with an ELF program in it;
+                                                        END: hang, spin, fault, reset or panic
   fake_kernel.py module RELEASE DEPENDS OUT             an ELF object with a .modinfo
   fake_kernel.py tree RELEASE DIR [LACKING]             DIR/vmlinuz and DIR/lib/modules/RELEASE with all
                                                         that a guest needs but LACKING
@@ -51,10 +52,29 @@ def compressed(data, how):
     return SUFFIXES['.' + how](data)
 
 
-def packed(release, out, how):
-    code = b'\xf4' * 5000
-    program = (struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\2\1\1', 2, 62, 1, 0x1000000, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-               + struct.pack('<IIQQQQQQ', 1, 5, 120, 0x1000000, 0x1000000, len(code), len(code), 4096) + code)
+# What it does, from the PVH entry: protected mode, no paging.
+FAULT = b'\x0f\x01\x1d\x00\x01\x00\x01\x0f\x0b'  # lidt 0x1000100 (zeros); ud2: no handler, so a triple fault
+ENDS = {
+    'hang': b'\xf4\xeb\xfd',  # hlt; jmp
+    'spin': b'\xeb\xfe',
+    'fault': FAULT,
+    'reset': b'\x66\xba\x02\x06\xb0\x01\xee\xf4\xeb\xfd',  # out 1 to ACPI's reset register
+    # each byte at 0x1000200 to the serial port, up to a zero
+    'panic': b'\xbe\x00\x02\x00\x01\xac\x84\xc0\x74\x07\x66\xba\xf8\x03\xee\xeb\xf4' + FAULT,
+}
+
+
+def elf(code):
+    note = struct.pack('<III4sI', 4, 4, 18, b'Xen', 0x1000000)  # XEN_ELFNOTE_PHYS32_ENTRY
+    at = 64 + 2 * 56
+    return (struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\2\1\1', 2, 62, 1, 0x1000000, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+            + struct.pack('<IIQQQQQQ', 1, 5, at, 0x1000000, 0x1000000, len(code), len(code), 4096)
+            + struct.pack('<IIQQQQQQ', 4, 4, at + len(code), 0, 0, len(note), len(note), 4) + code + note)
+
+
+def packed(release, out, how, end='hang'):
+    code = ENDS[end].ljust(0x200, b'\0') + b'Kernel panic - not syncing: made up\r\n'
+    program = elf(code.ljust(5000, b'\0'))
     tail = b'' if how == 'gz' else struct.pack('<I', len(program))
     payload = compressed(program, 'xz' if how == 'broken' else how) + tail
     if how == 'broken':

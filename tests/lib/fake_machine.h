@@ -149,6 +149,13 @@ int machine_take_window(struct machine *machine, uint64_t size, uint64_t alignme
 	return 0;
 }
 
+void machine_on_failure(struct machine *machine, machine_failed_fn *failed, void *context)
+{
+	(void)machine;
+	(void)failed;
+	(void)context;
+}
+
 void machine_stop(struct machine *machine, enum machine_end end, int status)
 {
 	(void)end;

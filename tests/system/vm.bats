@@ -73,3 +73,143 @@ more_setup_file() {
 	moat stop -t 60 machine
 	[ "$(of machine State ExitCode)" = 3 ]
 }
+
+# exits: how often the guests that run now have come back to KVM.
+exits() {
+	cat /sys/kernel/debug/kvm/exits
+}
+
+# build_without_run: moat in $TEST_DIR, built with KVM_RUN failing.
+build_without_run() {
+	local build=${MOAT%/*} link
+	sed 's/ioctl(vcpu->fd, KVM_RUN, 0) < 0/(errno = EFAULT) != 0/' "$MOAT_TOP/src/cpu/kvm/kvm_vcpu.c" >"$TEST_DIR/vcpu.c"
+	run ! cmp -s "$TEST_DIR/vcpu.c" "$MOAT_TOP/src/cpu/kvm/kvm_vcpu.c"
+	cc -std=gnu17 -D_GNU_SOURCE -I"$MOAT_TOP/src" -I/usr/include/json-c -c -o "$TEST_DIR/vcpu.o" "$TEST_DIR/vcpu.c"
+	link=$(ninja -C "$build" -t commands moat | tail -n 1)
+	link=${link/ -o moat / -o $TEST_DIR/moat $TEST_DIR/vcpu.o }
+	(cd "$build" && $link)
+	ln -s "$build/moat-monitor" "$build/moat-guest" "$TEST_DIR/"
+}
+
+@test "a machine is KVM's: its exits are counted, and nothing runs where KVM_RUN fails" {
+	needs_machines
+	[ -e /sys/kernel/debug/kvm/exits ] || mount -t debugfs debugfs /sys/kernel/debug
+	local before during
+	before=$(exits)
+	vm -d --name box --network none busybox sleep 1000
+	during=$(exits)
+	[ "$during" -gt $((before + 1000)) ]
+	moat exec box true
+	[ "$(exits)" -gt "$during" ]
+	build_without_run
+	run -125 --separate-stderr "$TEST_DIR/moat" run --isolation vm --rm --network none busybox true
+	one_line
+	[[ $stderr == *"kvm: run vCPU 0"* ]]
+}
+
+@test "a machine has the processors and the memory that it is given" {
+	needs_machines
+	[ "$(vm --rm --network none --cpus 1 busybox nproc)" = 1 ]
+	[ "$(vm --rm --network none --cpus 2 busybox nproc)" = 2 ]
+	local mib seen
+	for mib in 128 8192; do
+		seen=$(vm --rm --network none -m "${mib}m" busybox awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
+		[ "$seen" -le "$mib" ] && [ "$seen" -ge $((mib * 6 / 10)) ]
+	done
+}
+
+# use_fake END: the kernel of machines is one that only comes to that end.
+use_fake() {
+	"$MOAT_TOP/tests/lib/fake_kernel.py" tree "6.1.0-$1" "$TEST_DIR/$1"
+	"$MOAT_TOP/tests/lib/fake_kernel.py" packed "6.1.0-$1" "$TEST_DIR/$1/vmlinuz" gz "$1"
+	moat kernel import "$TEST_DIR/$1/vmlinuz" "$TEST_DIR/$1"
+	moat kernel use "6.1.0-$1"
+}
+
+machine_is_there() {
+	[ -n "$(moat ps -aq)" ] && pgrep -f '@vmm' >/dev/null
+}
+
+@test "a guest that faults, resets, panics or hangs" {
+	needs_machines
+	local real end
+	real=$(moat kernel ls -q)
+	for end in fault reset panic; do
+		use_fake $end
+		run -125 --separate-stderr timeout 60 "$MOAT" run --isolation vm --rm --network none busybox true
+		echo "# $end: $stderr" >&3
+		one_line
+		[ -z "$(moat ps -aq)" ]
+	done
+	[[ $stderr == *"the guest's kernel panicked: "*"made up"* ]]
+	for end in hang spin; do
+		use_fake $end
+		"$MOAT" run --isolation vm --network none busybox true 2>"$TEST_DIR/said" &
+		local command=$!
+		eventually machine_is_there
+		kill -9 "$(pgrep -f '@vmm')"
+		local status=0
+		wait $command || status=$?
+		[ $status -eq 125 ]
+		[[ $(cat "$TEST_DIR/said") == *"the machine's process ended while it was being set up" ]]
+		[ -z "$(moat ps -aq)" ] || remove_workloads
+	done
+	moat kernel use "$real"
+	moat kernel rm 6.1.0-fault 6.1.0-reset 6.1.0-panic 6.1.0-hang 6.1.0-spin
+}
+
+@test "kill -9 of the command, of the monitor, and of the machine's process" {
+	needs_machines
+	"$MOAT" run --isolation vm --name box --network none busybox sh -c 'echo started; sleep 1000' >"$TEST_DIR/out" &
+	local command=$!
+	eventually grep -q started "$TEST_DIR/out"
+	kill -9 $command
+	[ "$(moat exec box echo here)" = here ]
+	kill -9 "$(pgrep moat-monitor)"
+	[ "$(moat exec box echo still here)" = 'still here' ]
+	kill -9 "$(of box State Pid)"
+	eventually state_is box exited
+	moat rm box
+	vm -d --name box --network none busybox sleep 1000
+	kill -9 "$(of box State Pid)"
+	eventually state_is box exited
+	[ "$(of box State ExitCode)" = 137 ]
+}
+
+# used NAME: the microseconds of processor time that it has taken.
+used() {
+	local id
+	id=$(of "$1" Id)
+	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+		cgroup_file "$id" cpu none cpu.stat | awk '/usage_usec/ { print $2 }'
+	else
+		echo $(($(cgroup_file "$id" cpuacct cpuacct.usage none) / 1000))
+	fi
+}
+
+@test "machines that spin share a processor equally; one that eats memory and writes disturbs no other" {
+	needs_machines
+	local name
+	for name in one other; do
+		vm -d --name $name --network none busybox sh -c 'while :; do :; done'
+	done
+	for name in one other; do
+		taskset -apc 0 "$(of $name State Pid)" >/dev/null
+	done
+	local one other
+	sleep 1
+	one=$(used one) other=$(used other)
+	sleep 20
+	one=$(($(used one) - one)) other=$(($(used other) - other))
+	echo "# in 20 s: $one us and $other us" >&3
+	[ $((one * 100)) -ge $((other * 90)) ] && [ $((other * 100)) -ge $((one * 90)) ]
+	moat rm -f one other
+	vm -d --name hog --network none -m 192m busybox sh -c 'while :; do dd if=/dev/zero of=/big bs=1M; tail /dev/zero; done'
+	vm -d --name box --network none busybox sleep 1000
+	for _ in {1..5}; do
+		run -0 timeout 30 "$MOAT" exec box echo here
+	done
+	local bytes
+	bytes=$(cgroup_file "$(of hog Id)" memory memory.usage_in_bytes memory.current)
+	[ "$bytes" -le $(((192 + 64) << 20)) ]
+}

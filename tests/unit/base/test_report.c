@@ -49,7 +49,7 @@ static void an_end_before_ready_is_a_failure(void **state)
 	struct err err = { 0 };
 	(void)close(p.out);
 	assert_error(report_wait(p.in, REPORT_IS_READY, -1, "the box", &err), ERR_SYSTEM,
-		"the box's first process ended");
+		"the box's process ended");
 	(void)close(p.in);
 }
 

@@ -240,6 +240,24 @@ static void what_is_no_message_ends_the_machine(void **state)
 	}
 }
 
+static void a_machine_that_fails_tells_who_waits_for_the_start(void **state)
+{
+	(void)state;
+	struct end e;
+	struct err why = { 0 }, err = { 0 };
+	(void)err_set(&why, ERR_SYSTEM, "the guest's kernel panicked: at night");
+	end_open(&e, "{}", -1);
+	guest_link_failed(e.link, &why);
+	assert_error(report_wait(e.report, REPORT_IS_READY, 0, "x", &err), ERR_SYSTEM, "at night");
+	end_close(&e);
+
+	end_open(&e, "{}", -1);
+	run_to_started(&e);
+	guest_link_failed(e.link, &why);
+	assert_int_equal(report_wait(e.report, REPORT_IS_STARTED, 0, "x", &err), 0);
+	end_close(&e);
+}
+
 static void the_size_of_the_terminal_follows(void **state)
 {
 	(void)state;
@@ -318,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_launcher_that_gives_up_ends_the_machine),
 		cmocka_unit_test(what_is_out_of_turn_ends_the_machine),
 		cmocka_unit_test(what_is_no_message_ends_the_machine),
+		cmocka_unit_test(a_machine_that_fails_tells_who_waits_for_the_start),
 		cmocka_unit_test(the_size_of_the_terminal_follows),
 		cmocka_unit_test(signals_to_the_machine_are_the_workloads),
 		IN_SCRATCH(the_document_may_be_a_file),
