@@ -1,6 +1,5 @@
 /* virtio_balloon - see virtio_balloon.h.  Pages that the guest puts into the balloon, and free
- * pages that it reports, are taken from its RAM file; when it uses one again, it gets a page of
- * zeros.
+ * pages that it reports, go back to the host; when it uses one again, it gets a page of zeros.
  *
  * Queues are numbered as Linux numbers them, without gaps for those whose feature is not offered:
  * inflate, deflate, reports.  There are no statistics and no hints. */
