@@ -28,7 +28,7 @@ MUST_CHECK int machine_take_window(struct machine *machine, uint64_t size, uint6
  * workload's own, 0 for a clean power-off).  From any thread. */
 enum machine_end { MACHINE_POWER_OFF, MACHINE_RESET, MACHINE_PANIC, MACHINE_FAILED };
 void machine_stop(struct machine *machine, enum machine_end end, int status);
-/* Told why the machine failed, if it did: once, by the thread that runs the loop, after the guest
- * has stopped and before anything is freed.  One listener. */
+/* Told why the machine failed, if it did: once, by the thread that runs the loop, when that has
+ * ended and before anything is freed.  One listener; NULL: none. */
 typedef void machine_failed_fn(void *context, const struct err *why);
 void machine_on_failure(struct machine *machine, machine_failed_fn *failed, void *context);

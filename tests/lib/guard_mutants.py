@@ -129,7 +129,8 @@ def run_test(build, name):
 
 def judge(build, name, changes, upper):
     """One line that says what is wrong with this row's outcome, or None.  In a process of its own."""
-    libc.unshare(CLONE_NEWNS)
+    if libc.unshare(CLONE_NEWNS) < 0:
+        raise OSError(ctypes.get_errno(), "make a mount namespace")
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
     mount("guards", upper, "tmpfs")  # an upper directory may not stand below its lower one
     os.makedirs(upper + "/upper")
