@@ -133,14 +133,14 @@ machine_is_there() {
 @test "a guest that faults, resets, panics or hangs" {
 	needs_machines
 	local real end
-	local -A words=([fault]='the guest has crashed (triple fault)' [reset]='the guest has reset itself'
+	local -A said=([fault]='the guest has crashed (triple fault)' [reset]='the guest has reset itself'
 		[panic]="the guest's kernel panicked: made up")
 	real=$(moat kernel ls -q)
 	for end in fault reset panic; do
 		use_fake $end
 		run -125 --separate-stderr timeout 60 "$MOAT" run --isolation vm --rm --network none busybox true
 		echo "# $end: $stderr" >&3
-		[ "$stderr" = "moat: ${words[$end]}" ]
+		[ "$stderr" = "moat: ${said[$end]}" ]
 		[ -z "$(moat ps -aq)" ]
 	done
 	for end in hang spin; do
