@@ -6,7 +6,7 @@
 #include "engine/launch.h"
 
 #define VM_MEMORY_DEFAULT_MIB 512
-#define VM_MEMORY_MIN_MIB 128 /* below it Debian's kernel does not reach its init */
+#define VM_MEMORY_MIN_MIB 80 /* below it Debian's kernel does not reach its init */
 #define VM_CPUS_MAX 64
 #define VM_DEVICE_FDS_MAX 160
 

@@ -3,7 +3,12 @@
  * One with Xen's note PHYS32_ENTRY starts there as the PVH ABI says (Xen, docs/misc/pvh.pandoc):
  * 32-bit protected mode without paging, ebx at a start info (include/public/arch-x86/hvm/
  * start_info.h, version 1).  One without starts at its entry in long mode with boot parameters, as
- * Linux's own vmlinux allows. */
+ * Linux's own vmlinux allows.
+ *
+ * Linux's own place, from 16 MiB on, is for machines of old with something below.  Its entry in
+ * long mode (arch/x86/kernel/head_64.S, startup_64, the first byte of the image) finds out where it
+ * is and runs at any multiple of 2 MiB; the one of PVH does not.  So a kernel that would leave a
+ * small machine next to nothing is moved down. */
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
@@ -20,6 +25,11 @@ enum {
 	INITRD_MAX = 0x7fffffff,
 	CMDLINE_MAX = 2047
 };
+
+#define MIB (UINT64_C(1) << 20)
+#define MOVE_ALIGN (2 * MIB)
+#define MOVE_TO (2 * MIB)
+#define ROOM (32 * MIB) /* for initial file systems and what they start */
 
 struct start_info {
 	uint32_t magic, version, flags, nr_modules;
@@ -109,18 +119,39 @@ static int read_notes(int fd, uint64_t size, const Elf64_Phdr *segment, struct b
 	return 0;
 }
 
-static int load_segment(int fd, uint64_t size, const Elf64_Phdr *segment,
-	const struct guest_mem *mem, struct boot_kernel *kernel, struct err *err)
+static bool is_loaded(const Elf64_Phdr *segment)
 {
-	int r = check_segment(segment, size, err);
-	if (r < 0)
-		return r;
-	if (segment->p_paddr + segment->p_memsz > kernel->end)
-		kernel->end = segment->p_paddr + segment->p_memsz;
-	if (mem == NULL)
-		return 0;
-	return boot_copy(fd, segment->p_offset, segment->p_filesz, mem, segment->p_paddr,
-		segment->p_memsz, err);
+	return segment->p_type == PT_LOAD && segment->p_memsz > 0;
+}
+
+/* Checks the segments and finds the first address and the end of them all. */
+static int measure(const Elf64_Phdr *segments, size_t len, uint64_t size, uint64_t *ret_start,
+	uint64_t *ret_end, struct err *err)
+{
+	*ret_start = GUEST_MEM_HOLE;
+	*ret_end = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (!is_loaded(&segments[i]))
+			continue;
+		int r = check_segment(&segments[i], size, err);
+		if (r < 0)
+			return r;
+		uint64_t end = segments[i].p_paddr + segments[i].p_memsz;
+		if (segments[i].p_paddr < *ret_start)
+			*ret_start = segments[i].p_paddr;
+		if (end > *ret_end)
+			*ret_end = end;
+	}
+	return 0;
+}
+
+/* How far down the kernel goes. */
+static uint64_t choose_move(const Elf64_Ehdr *e, uint64_t start, uint64_t end,
+	const struct guest_mem *mem)
+{
+	bool can_move = e->e_entry == start && start % MOVE_ALIGN == 0 && start > MOVE_TO;
+	bool is_tight = mem != NULL && end + ROOM > guest_mem_low(mem);
+	return can_move && is_tight ? start - MOVE_TO : 0;
 }
 
 int boot_elf_load(int fd, uint64_t size, const uint8_t head[BOOT_HEAD], const struct guest_mem *mem,
@@ -137,12 +168,21 @@ int boot_elf_load(int fd, uint64_t size, const uint8_t head[BOOT_HEAD], const st
 		.initrd_max = INITRD_MAX,
 		.cmdline_max = CMDLINE_MAX,
 	};
+	uint64_t start = 0;
 	int r = read_segments(fd, size, &e, segments, err);
+	if (r == 0)
+		r = measure(segments, e.e_phnum, size, &start, &kernel.end, err);
+	if (r < 0)
+		return r;
+	uint64_t move = choose_move(&e, start, kernel.end, mem);
+	kernel.entry -= move;
+	kernel.end -= move;
 	for (size_t i = 0; r == 0 && i < e.e_phnum; i++) {
-		if (segments[i].p_type == PT_NOTE)
+		if (segments[i].p_type == PT_NOTE && move == 0)
 			r = read_notes(fd, size, &segments[i], &kernel, err);
-		else if (segments[i].p_type == PT_LOAD && segments[i].p_memsz > 0)
-			r = load_segment(fd, size, &segments[i], mem, &kernel, err);
+		else if (is_loaded(&segments[i]) && mem != NULL)
+			r = boot_copy(fd, segments[i].p_offset, segments[i].p_filesz, mem,
+				segments[i].p_paddr - move, segments[i].p_memsz, err);
 	}
 	if (r < 0)
 		return r;

@@ -274,6 +274,35 @@ static void an_elf_kernel_without_a_note_starts_in_long_mode(void **state)
 	assert_memory_equal(guest_mem_at(mem, LAYOUT_BOOT_PARAMS + 0x202, 4), "HdrS", 4);
 }
 
+/* Linux's own shape: the entry is the image's first byte. */
+static void an_elf_kernel_moves_down_where_ram_is_scarce(void **state)
+{
+	(void)state;
+	const struct {
+		uint64_t entry, ram, place;
+		bool is_long_mode;
+	} rows[] = {
+		{ 16 * MIB, 64 * MIB, 2 * MIB, true },
+		{ 16 * MIB, 88 * MIB, 16 * MIB, false },      /* room enough */
+		{ 16 * MIB + 16, 64 * MIB, 16 * MIB, false }, /* not Linux's entry */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct elf_file file;
+		struct err err;
+		struct cpu_state cpu;
+		AUTO(guest_mem) mem = NULL;
+		fill_elf(&file);
+		file.e.e_entry = rows[i].entry;
+		file.segments[0].p_memsz = 40 * MIB;
+		assert_int_equal(load(file_of(&file, sizeof(file)), rows[i].ram, NULL, 0, &mem,
+					 &cpu, &err),
+			0);
+		assert_memory_equal(guest_mem_at(mem, rows[i].place, 2), "ee", 2);
+		assert_int_equal(cpu.efer, rows[i].is_long_mode ? 0x500 : 0);
+		assert_int_equal(cpu.rip, rows[i].is_long_mode ? 2 * MIB : 16 * MIB + 32);
+	}
+}
+
 #define ELF_ROW(field, value, kind, words)                                                         \
 	{                                                                                          \
 		offsetof(struct elf_file, field), sizeof(((struct elf_file *)NULL)->field), value, \
@@ -372,6 +401,7 @@ int main(void)
 		cmocka_unit_test(initrds_stay_below_what_the_kernel_allows),
 		cmocka_unit_test(an_elf_kernel_with_a_note_starts_in_protected_mode),
 		cmocka_unit_test(an_elf_kernel_without_a_note_starts_in_long_mode),
+		cmocka_unit_test(an_elf_kernel_moves_down_where_ram_is_scarce),
 		cmocka_unit_test(a_damaged_elf_kernel_is_refused),
 		cmocka_unit_test(notes_of_impossible_lengths_are_no_notes),
 		cmocka_unit_test(a_kernel_is_named_without_being_loaded),
