@@ -27,14 +27,27 @@ setup_file() {
 	FILE_DIR=$(mktemp -d "$MOAT_TMP/file.XXXXXX")
 	export FILE_DIR MOAT_ROOT=$FILE_DIR/root MOAT_RUN=$FILE_DIR/run
 	moat load -i "$("$MOAT_TOP/tests/lib/images" busybox)"
-	[ "$MOAT_WALL" != vm ] || import_kernel
-	# The first run makes what an engine keeps (the image mount, the bridge), info what it knows of
-	# the processor: not a leak.
-	moat run --rm busybox true
+	# The first run makes what an engine keeps (the image mount, the bridge, the guest's file system),
+	# info what it knows of the processor: not a leak.
 	moat info >/dev/null
+	"$MOAT" run --rm busybox true
+	if [ "$MOAT_WALL" = vm ] && accel=$(accelerator); then
+		echo "# accel=$accel" >&3 # read by tests/lib/suite
+		import_kernel
+		moat run --rm busybox true
+	fi
 	if [ "$(type -t more_setup_file)" = function ]; then
 		more_setup_file
 	fi
+}
+
+# accelerator: the one that machines run on; fails where there is none.
+accelerator() {
+	moat info --format '{{json .Accelerators}}' | python3 -IS -c '
+import json, sys
+usable = [row["Name"] for row in json.load(sys.stdin) if row["Available"]]
+print(*usable[:1])
+sys.exit(not usable)'
 }
 
 # import_kernel: for machines; the lab has unpacked the package outside.

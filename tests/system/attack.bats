@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # attack - rows of THREATS section 4: what a hostile workload or image tries, and what it gets.
+# One wall: container, these are the attacks on that wall.
 load ../lib/common
 
 more_setup_file() {

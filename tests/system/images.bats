@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # images - archives made by hand and by other people's programs; what becomes of them, and what is refused.
+# One wall: container, it is about images.
 load ../lib/common
 
 images_dir() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # kernel - kernels for virtual machines: what is taken in, chosen, listed, removed, and refused.
+# One wall: container, it starts no workload.
 load ../lib/common
 
 fake() {
