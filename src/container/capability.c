@@ -42,6 +42,15 @@ json *capability_defaults(void)
 	return names;
 }
 
+uint64_t capability_default_bits(void)
+{
+	uint64_t bits = 0;
+	for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
+		if (capabilities[i].is_default)
+			bits |= CAPABILITY_BIT(capabilities[i].number);
+	return bits;
+}
+
 static int parse_set(json *object, const char *key, uint64_t *ret_set, struct err *err)
 {
 	AUTO_DONE(strv) names = { 0 };

@@ -19,6 +19,8 @@ struct capability_sets {
 int capability_find(const char *name);
 /* Docker's fourteen, as a JSON array for the default document. */
 json *capability_defaults(void);
+/* The same as bits. */
+uint64_t capability_default_bits(void);
 /* process.capabilities of the runtime specification; a name this kernel interface does not have is
  * ERR_INVALID. */
 MUST_CHECK int capability_parse(json *object, struct capability_sets *ret_sets, struct err *err);

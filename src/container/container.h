@@ -132,5 +132,8 @@ MUST_CHECK int container_exec(const struct container_exec *exec, pid_t *ret_pid,
 
 /* Sends signal to the init; -ESRCH when it has ended. */
 MUST_CHECK int container_signal(int pidfd, int signal_number, struct err *err);
+/* How many x86-64 system calls the filter of a default document lets through, with some arguments
+ * at least. */
+unsigned container_syscalls_count(void);
 /* Which parts of the wall this host offers, for info; NULL-terminated names. */
 MUST_CHECK int container_probe(struct strv *ret_features, struct err *err);

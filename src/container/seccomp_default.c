@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "container/capability.h"
+#include "container/container.h"
 #include "container/seccomp_filter.h"
 #include "container/seccomp_tree.h"
 
@@ -180,6 +182,26 @@ int seccomp_compile_default(uint64_t capabilities, struct text *ret_bpf, struct 
 	text_clear(ret_bpf);
 	seccomp_tree_compile(archs, ARRAY_LEN(archs), ret_bpf);
 	return 0;
+}
+
+static bool verdict_allows_any(const struct seccomp_verdict *verdict)
+{
+	if (verdict->action == SECCOMP_RET_ALLOW)
+		return true;
+	for (size_t i = 0; i < verdict->checks_len; i++)
+		if (verdict->checks[i].action == SECCOMP_RET_ALLOW)
+			return true;
+	return false;
+}
+
+unsigned container_syscalls_count(void)
+{
+	AUTO_FREE struct verdicts *verdicts = NEW(verdicts);
+	unsigned count = 0;
+	verdicts_fill(verdicts, &x86_64, capability_default_bits());
+	for (uint32_t n = 0; n < NUMBERS_MAX; n++)
+		count += verdict_allows_any(&verdicts->of[n]);
+	return count;
 }
 
 /* A hash of what the tables say, by words.  It guards against the cache of an earlier build, not

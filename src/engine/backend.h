@@ -1,4 +1,4 @@
-/* backend - what an isolation is: the twelve verbs behind which a container and a virtual machine
+/* backend - what an isolation is: the fifteen verbs behind which a container and a virtual machine
  * differ.  Restart, logs, attach, networks and volumes are engine code, written once.
  *
  * A verb that a backend lacks is NULL.  No command of this version asks for wait, pause, resume,
@@ -46,6 +46,15 @@ struct backend {
 	/* Kills what lives of it and removes what the kernel holds for it.  Idempotent: repair
 	 * calls it for workloads that were never finished. */
 	int (*destroy)(struct engine *engine, const char *id, struct err *err);
+	/* For compare.  The name of what runs the workload's instructions, where that is not
+	 * plainly the processor. */
+	const char *(*accelerator)(struct engine *engine);
+	/* How many x86-64 system calls of the host's kernel are within reach of whoever has taken
+	 * the workload's side of the wall. */
+	unsigned (*host_calls)(void);
+	/* Bytes of the host's memory that the wall needs for a workload beside what is the
+	 * workload's; its monitor, which stands behind every wall, aside. */
+	int (*own_memory)(const struct live *live, uint64_t *ret_bytes);
 };
 
 /* The backend of an isolation's name, as in backends.def. */

@@ -210,4 +210,5 @@ const struct backend backend_container = {
 	.exec = exec_process,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,
+	.host_calls = container_syscalls_count,
 };

@@ -26,6 +26,7 @@
 #include "engine/kernels.h"
 #include "engine/machine_config.h"
 #include "engine/workload_cgroup.h"
+#include "vm/vm.h"
 #include "wire/guest_msg.h"
 
 #define READY_DEADLINE_MS 120000 /* from reset to moat-guest's word, on a host without KVM */
@@ -367,6 +368,17 @@ static int start(struct launch *launch, struct err *err)
 	return birth_go(launch, "the machine", READY_DEADLINE_MS, err);
 }
 
+static const char *accelerator(struct engine *engine)
+{
+	const struct cpu_accel *accel;
+	return accel_choose(engine, "auto", &accel, NULL) == 0 ? cpu_accel_name(accel) : NULL;
+}
+
+static int own_memory(const struct live *live, uint64_t *ret_bytes)
+{
+	return vm_own_memory(&live->init, ret_bytes);
+}
+
 const struct backend backend_vm = {
 	.name = "vm",
 	.probe = probe,
@@ -376,4 +388,7 @@ const struct backend backend_vm = {
 	.exec = guest_call_exec,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,
+	.accelerator = accelerator,
+	.host_calls = vm_syscalls_count,
+	.own_memory = own_memory,
 };

@@ -199,10 +199,12 @@ MUST_CHECK int engine_prune(struct engine *engine, struct err *err);
 
 /* One row of `moat compare`. */
 struct engine_measure {
-	const char *wall;
+	const char *wall, *accelerator; /* accelerator NULL: the wall has none */
 	bool is_available;
 	char why_not[480];
 	uint64_t first_instruction_us, exit_us, host_memory_bytes, disk_bytes;
+	uint64_t wall_memory_bytes; /* beside the workload; 0: not known */
+	unsigned host_calls;        /* of the host's kernel that are within reach */
 	char kernel[96];
 };
 MUST_CHECK int engine_compare(struct engine *engine, const char *image, const struct strv *args,

@@ -17,6 +17,7 @@
 #include "wire/monitor_msg.h"
 
 #define RECORD_MAX 256
+#define STATUS_MAX 16384 /* bytes of /proc/PID/status */
 /* How long a monitor may take from the end of its init to the record on disk. */
 #define RECORD_DEADLINE_MS 3000
 
@@ -184,6 +185,19 @@ int live_wait_exit(int run_fd, int data_fd, int timeout_ms, struct live *ret_liv
 	}
 	*ret_live = live;
 	return 0;
+}
+
+int live_monitor(const struct live *live, struct proc_id *ret_monitor)
+{
+	AUTO_CLOSE int fd = proc_open_file(live->init.pid, "status", O_RDONLY);
+	AUTO_DONE(text) status = { 0 };
+	int r = fd < 0 ? fd : fd_read_text(fd, STATUS_MAX, "status", &status, NULL);
+	const char *line = r < 0 ? NULL : strstr(text_string(&status), "\nPPid:\t");
+	struct view rest = view_of(line == NULL ? "" : line + strlen("\nPPid:\t"));
+	int64_t pid;
+	if (num_parse(view_cut(&rest, '\n'), 2, INT32_MAX, &pid) < 0)
+		return -ESRCH;
+	return proc_identify((pid_t)pid, ret_monitor);
 }
 
 int live_signal(const struct live *live, int signal_number, struct err *err)

@@ -21,6 +21,10 @@ MUST_CHECK int live_read(int run_fd, int data_fd, struct live *ret_live, struct 
 /* Whether a monitor answers for the workload (it holds the lock in its run directory). */
 bool live_monitor_lives(int run_fd);
 
+/* The process that is the init's parent: its monitor, as long as that has not reaped it.  -ESRCH
+ * otherwise. */
+MUST_CHECK int live_monitor(const struct live *live, struct proc_id *ret_monitor);
+
 /* Only the init's part of it: -ENOENT where none is recorded. */
 MUST_CHECK int live_read_init(int run_fd, struct live *live);
 

@@ -4,10 +4,8 @@
 #include <signal.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "base/id.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "engine/backend.h"
 #include "engine/clean.h"
 #include "engine/repair.h"
@@ -15,7 +13,6 @@
 
 #define STOP_TIMEOUT_MS 10000 /* Docker's */
 #define KILL_TIMEOUT_MS 10000
-#define STATUS_MAX 16384 /* bytes of /proc/PID/status */
 
 /* A workload as a command on it needs it. */
 struct target {
@@ -75,31 +72,13 @@ int engine_signal(struct engine *engine, const char *name, int signal_number, st
 	return r == -ESRCH ? not_running(name, err) : r;
 }
 
-/* The init's parent is its monitor, as long as that has not reaped it; -ESRCH otherwise. */
-static int monitor_pid(const struct target *target, pid_t *ret_pid)
-{
-	AUTO_CLOSE int fd = proc_open_file(target->live.init.pid, "status", O_RDONLY);
-	AUTO_DONE(text) status = { 0 };
-	int r = fd < 0 ? fd : fd_read_text(fd, STATUS_MAX, "status", &status, NULL);
-	const char *line = r < 0 ? NULL : strstr(text_string(&status), "\nPPid:\t");
-	struct view rest = view_of(line == NULL ? "" : line + strlen("\nPPid:\t"));
-	int64_t pid;
-	if (num_parse(view_cut(&rest, '\n'), 2, INT32_MAX, &pid) < 0)
-		return -ESRCH;
-	*ret_pid = (pid_t)pid;
-	return 0;
-}
-
 /* A monitor that does not record the end of its init hangs or is stopped.  Without it the end is
  * still an end: its exit status is not known then, unless the kernel tells it. */
 static int end_monitor(const struct target *target)
 {
-	pid_t pid;
 	struct proc_id monitor;
 	AUTO_CLOSE int pidfd = -1;
-	int r = monitor_pid(target, &pid);
-	if (r == 0)
-		r = proc_identify(pid, &monitor);
+	int r = live_monitor(&target->live, &monitor);
 	if (r == 0)
 		r = proc_open(&monitor, &pidfd);
 	if (r == 0)

@@ -12,6 +12,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/smaps.h"
+#include "vm/vm.h"
 
 #define PAGE_SIZE UINT64_C(4096)
 #define HUGE_PAGE_SIZE (UINT64_C(2) << 20)
@@ -56,7 +58,7 @@ int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err)
 	uint8_t *base = map_aligned(size);
 	if (base == NULL)
 		return err_sys(err, errno, "map %ju bytes of RAM", (uintmax_t)size);
-	/* A core file of this process is not the guest's. */
+	/* A core file of this process is not the guest's; vm_own_memory() goes by it. */
 	(void)madvise(base, size, MADV_DONTDUMP);
 	/* A kernel without huge pages refuses. */
 	(void)madvise(base, size, MADV_HUGEPAGE);
@@ -145,6 +147,13 @@ uint64_t guest_mem_low(const struct guest_mem *mem)
 uint64_t guest_mem_high(const struct guest_mem *mem)
 {
 	return mem->high;
+}
+
+/* What is the guest's is left out of core files (here and in virtio_pmem.c): the one mark of a
+ * mapping that every kernel shows. */
+int vm_own_memory(const struct proc_id *machine, uint64_t *ret_bytes)
+{
+	return smaps_read(machine, "dd", ret_bytes);
 }
 
 int guest_mem_discard(const struct guest_mem *mem, uint64_t gpa, uint64_t len)

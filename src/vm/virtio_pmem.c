@@ -114,6 +114,7 @@ static int map_file(struct pmem *pmem, uint64_t size, uint64_t window, void **re
 	uint8_t *host = (uint8_t *)mapping + skipped;
 	if (mmap(host, size, protection, MAP_SHARED | MAP_FIXED, pmem->fd, 0) == MAP_FAILED)
 		return err_sys(err, errno, "map %ju bytes of a file", (uintmax_t)size);
+	/* As the guest's RAM (guest_mem.c). */
 	(void)madvise(mapping, len, MADV_DONTDUMP);
 	*ret_host = host;
 	return 0;

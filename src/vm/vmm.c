@@ -11,22 +11,17 @@
  * - machine: memory, accelerator, bus, devices from their descriptors, vCPU threads that wait: what
  *   needs system calls that nobody needs later.
  *
- * - list: vm_syscalls.def and vm_syscall_rules.def, for all threads at once.
+ * - list: the system calls of vmm_syscalls.c, for all threads at once.
  *
  * - kernel: read into memory, its parameters and tables made; then the guest runs.
  *
  * A process namespace of its own is the caller's to make (a process cannot enter one with threads);
  * without it there is still no call in the list that names another process. */
 #include <errno.h>
-#include <linux/if_tun.h>
-#include <linux/kvm.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "base/fd.h"
 #include "base/jail.h"
@@ -36,32 +31,9 @@
 #include "vm/config.h"
 #include "vm/machine_parts.h"
 #include "vm/vm.h"
+#include "vm/vmm_syscalls.h"
 
 enum { CONFIG_FD = 3, STATUS_FAILED = 125 };
-
-static const int syscalls[] = {
-#define SYSCALL(name) SYS_##name,
-#include "vm/vm_syscalls.def"
-#undef SYSCALL
-#ifdef __SANITIZE_ADDRESS__ /* what the sanitizer's own runtime needs */
-	SYS_getpid,
-	SYS_gettid,
-	SYS_mprotect,
-	SYS_openat,
-	SYS_prctl,
-	SYS_readlink,
-	SYS_sched_getaffinity,
-	SYS_sched_yield,
-	SYS_sigaltstack,
-#endif
-};
-
-static const struct jail_rule fixed_rules[] = {
-#define RULE(name, argument_, mask_, value_) \
-	{ .syscall = SYS_##name, .argument = (argument_), .mask = (mask_), .value = (value_) },
-#include "vm/vm_syscall_rules.def"
-#undef RULE
-};
 
 static int read_config(struct config *ret_config, struct err *err)
 {
@@ -101,25 +73,6 @@ static int take_accel(struct config *config, const struct cpu_accel **ret_accel,
 	return r;
 }
 
-static int close_list(struct err *err)
-{
-	struct jail_rule rules[ARRAY_LEN(fixed_rules) + 1];
-	for (size_t i = 0; i < ARRAY_LEN(fixed_rules); i++)
-		rules[i] = fixed_rules[i];
-	rules[ARRAY_LEN(fixed_rules)] = (struct jail_rule){
-		.syscall = SYS_tgkill,
-		.mask = UINT32_MAX,
-		.value = (uint32_t)getpid(),
-	};
-	const struct jail jail = {
-		.syscalls = syscalls,
-		.syscalls_len = ARRAY_LEN(syscalls),
-		.rules = rules,
-		.rules_len = ARRAY_LEN(rules),
-	};
-	return jail_close(&jail, err);
-}
-
 /* What there is to tell, for people: errors have no control characters, whoever made their text. */
 static int report(struct machine *machine, const struct machine_outcome *outcome, struct err *err)
 {
@@ -155,7 +108,7 @@ static int run_machine(struct config *config, struct err *err)
 	if (r == 0)
 		r = machine_new(config, TAKE_FD(accel_fd), accel, &machine, err);
 	if (r == 0)
-		r = close_list(err);
+		r = vmm_syscalls_close(err);
 	if (r == 0)
 		r = machine_load(machine, err);
 	if (r == 0)

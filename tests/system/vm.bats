@@ -53,6 +53,23 @@ needs_machines() {
 	[[ $stderr == *"/no/such/command"* ]]
 }
 
+@test "a machine has a row in compare: accelerator, memory beside the guest's, calls that its filter allows, kernel" {
+	needs_machines
+	run -0 moat compare busybox true
+	local container_own container_calls accelerator host own calls kernel
+	echo "# ${lines[2]}" >&3
+	read -r container_own container_calls < <(awk '$1 == "container" { print $7, $9 }' <<<"$output")
+	read -r accelerator host own calls kernel < <(awk '$1 == "vm" { print $2, $7, $8, $10, $11 }' <<<"$output")
+	[ "$accelerator" = "(kvm)" ]
+	[[ $(moat kernel ls) == *"$kernel"* ]]
+	[ "$calls" -gt 30 ] && [ $((calls * 4)) -lt "$container_calls" ]
+	# Both have a monitor; the guest has touched more than its machine needs.
+	container_own=$(numfmt --from=iec-i "${container_own%B}")
+	own=$(numfmt --from=iec-i "${own%B}") host=$(numfmt --from=iec-i "${host%B}")
+	[ "$own" -gt "$container_own" ] && [ "$own" -lt $((12 << 20)) ]
+	[ "$host" -gt $((32 << 20)) ] && [ "$host" -gt $((own * 4)) ]
+}
+
 @test "exec, logs, kill and stop reach what runs in a machine" {
 	needs_machines
 	vm -d --name machine --network none --cpus 2 busybox sh -c '

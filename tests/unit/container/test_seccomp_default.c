@@ -18,7 +18,9 @@
 
 #include <cmocka.h>
 
+#include "bpf_reach.h"
 #include "container/capability.h"
+#include "container/container.h"
 #include "container/seccomp_filter.h"
 
 #define DOCKER_CAPABILITIES UINT64_C(0xa80425fb)
@@ -244,6 +246,15 @@ static void capabilities_open_their_rows(void **state)
 	}
 }
 
+static void the_count_is_that_of_the_filter(void **state)
+{
+	const struct fixture *f = *state;
+	assert_int_equal(capability_default_bits(), DOCKER_CAPABILITIES);
+	assert_int_equal(container_syscalls_count(),
+		bpf_reach_count((const struct sock_filter *)(const void *)f->bpf.data,
+			f->bpf.len / sizeof(struct sock_filter), AUDIT_ARCH_X86_64, 1 << 16));
+}
+
 static void program_is_short(void **state)
 {
 	const struct fixture *f = *state;
@@ -265,6 +276,7 @@ int main(void)
 		FILTER_TEST(tiocsti_is_denied),
 		FILTER_TEST(personality_takes_only_harmless_values),
 		cmocka_unit_test(capabilities_open_their_rows),
+		FILTER_TEST(the_count_is_that_of_the_filter),
 		FILTER_TEST(program_is_short),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

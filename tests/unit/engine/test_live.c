@@ -72,10 +72,14 @@ static void a_living_init_runs_and_a_dead_one_does_not(void **state)
 	assert_int_equal(live.phase, WORKLOAD_RUNNING);
 	assert_int_equal(live.init.pid, pid);
 	assert_false(live.monitor_lives);
+	struct proc_id parent;
+	assert_int_equal(live_monitor(&live, &parent), 0);
+	assert_int_equal(parent.pid, getpid());
 	assert_int_equal(live_wait_exit(scratch->fd, scratch->fd, 1, &live, NULL), -ETIMEDOUT);
 
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(live_monitor(&live, &parent), -ESRCH);
 	assert_int_equal(live_read(scratch->fd, scratch->fd, &live, NULL), 0);
 	/* Nobody saw its end: that is said, not invented. */
 	assert_int_equal(live.phase, WORKLOAD_EXITED);

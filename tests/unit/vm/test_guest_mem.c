@@ -1,6 +1,8 @@
 #include "test.h"
 
+#include "base/proc.h"
 #include "vm/guest_mem.h"
+#include "vm/vm.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -148,6 +150,19 @@ static void sizes_that_no_machine_has_are_refused(void **state)
 	guest_mem_free(NULL);
 }
 
+static void own_memory_is_without_the_guests(void **state)
+{
+	(void)state;
+	struct proc_id self;
+	uint64_t before, after;
+	assert_int_equal(proc_identify(getpid(), &self), 0);
+	assert_int_equal(vm_own_memory(&self, &before), 0);
+	AUTO(guest_mem) mem = map(64 * MIB);
+	memset(guest_mem_at(mem, 0, 64 * MIB), 1, 64 * MIB);
+	assert_int_equal(vm_own_memory(&self, &after), 0);
+	assert_true(after < before + 4 * MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +175,7 @@ int main(void)
 		cmocka_unit_test(huge_pages_of_guest_and_host_begin_together),
 		cmocka_unit_test(discarded_pages_read_as_zero),
 		cmocka_unit_test(sizes_that_no_machine_has_are_refused),
+		cmocka_unit_test(own_memory_is_without_the_guests),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
