@@ -1,4 +1,4 @@
-/* backend - what an isolation is: the thirteen verbs behind which a container and a virtual machine
+/* backend - what an isolation is: the fourteen verbs behind which a container and a virtual machine
  * differ.  Restart, logs, attach, networks and volumes are engine code, written once.
  *
  * A verb that a backend lacks is NULL.  No command of this version asks for wait, pause, resume,
@@ -36,6 +36,9 @@ struct backend {
 	/* Waits for the end of a workload that has no monitor any more. */
 	int (*wait)(struct engine *engine, const char *id, int timeout_ms, struct err *err);
 	int (*signal)(const struct live *live, int signal_number, struct err *err);
+	/* Kills the workload where that is less than SIGKILL to its init: a machine still writes
+	 * what it holds to its disk. */
+	int (*end)(struct engine *engine, const char *id, struct err *err);
 	/* Starts a further process inside; the caller's child. */
 	int (*exec)(struct engine *engine, const struct backend_exec *exec, pid_t *ret_pid,
 		int *ret_pidfd, struct err *err);

@@ -376,6 +376,7 @@ const struct backend backend_vm = {
 	.create = create,
 	.start = start,
 	.signal = live_signal,
+	.end = guest_call_end,
 	.exec = guest_call_exec,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,

@@ -277,6 +277,22 @@ takes_kib() {
 	eventually logs_have box 'lines: 3'
 }
 
+@test "a machine whose workload ignores its stop signal still writes what it holds" {
+	needs_machines
+	vm -d --name box --network none busybox sh -c '
+		trap "" TERM; echo words >/kept; echo written; while :; do sleep 0.1; done'
+	eventually logs_have box written
+	moat stop -t 1 box
+	[ "$(of box State ExitCode)" = 137 ]
+	e2fsck -fn "$(upper_of box)"
+	moat start box
+	[ "$(moat exec box cat /kept)" = words ]
+	# Nor does a machine that does not answer hold up its end.
+	kill -STOP "$(of box State Pid)"
+	moat stop -t 1 box
+	[ "$(of box State ExitCode)" = 137 ]
+}
+
 @test "a machine that is killed finds what it has synced" {
 	needs_machines
 	vm -d --name box --network none busybox sleep 1000
