@@ -1,4 +1,4 @@
-/* backend - what an isolation is: the fifteen verbs behind which a container and a virtual machine
+/* backend - what an isolation is: the verbs behind which a container and a virtual machine
  * differ.  Restart, logs, attach, networks and volumes are engine code, written once.
  *
  * A verb that a backend lacks is NULL.  No command of this version asks for wait, pause, resume,
@@ -26,6 +26,8 @@ struct backend {
 	const char *name;
 	/* Whether this host offers it; why_not tells a person what is missing. */
 	bool (*probe)(struct engine *engine, struct text *why_not);
+	/* Makes what lasts from one start to the next, in launch->dirs; once, with the workload. */
+	int (*make_disk)(struct launch *launch, struct err *err);
 	/* Makes the workload's init and its monitor; the init waits.  Fills launch->init and the
 	 * descriptors to go on with. */
 	int (*create)(struct launch *launch, struct err *err);
@@ -34,6 +36,9 @@ struct backend {
 	/* Waits for the end of a workload that has no monitor any more. */
 	int (*wait)(struct engine *engine, const char *id, int timeout_ms, struct err *err);
 	int (*signal)(const struct live *live, int signal_number, struct err *err);
+	/* Kills the workload where that is less than SIGKILL to its init: a machine still writes
+	 * what it holds to its disk. */
+	int (*end)(struct engine *engine, const char *id, struct err *err);
 	/* Starts a further process inside; the caller's child. */
 	int (*exec)(struct engine *engine, const struct backend_exec *exec, pid_t *ret_pid,
 		int *ret_pidfd, struct err *err);

@@ -215,6 +215,8 @@ static int add_devices(struct creation *creation, struct err *err)
 	bool has_network = launch->address.s_addr != 0;
 	AUTO_DONE(text) start = { 0 };
 	int r = machine_image_devices(launch, devices, &creation->inherited, err);
+	if (r == 0)
+		r = machine_upper_device(launch, devices, &creation->inherited, err);
 	if (r == 0 && has_network)
 		r = add_network(creation, devices, mac, err);
 	if (r == 0)
@@ -382,9 +384,11 @@ static int own_memory(const struct live *live, uint64_t *ret_bytes)
 const struct backend backend_vm = {
 	.name = "vm",
 	.probe = probe,
+	.make_disk = machine_make_upper,
 	.create = create,
 	.start = start,
 	.signal = live_signal,
+	.end = guest_call_end,
 	.exec = guest_call_exec,
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,

@@ -29,6 +29,7 @@
 
 #define SOCKET_NAME "vm.sock"
 #define EXEC_TIMEOUT_MS 60000
+#define END_TIMEOUT_S 5
 #define CONNECT_ANSWER "OK\n"
 #define INPUT_MAX 8192
 
@@ -47,8 +48,11 @@ int guest_call_listen(int run_fd, int *ret_socket, struct err *err)
 	return unix_socket_listen(run_fd, SOCKET_NAME, SOCK_STREAM, ret_socket, err);
 }
 
-static int connect_service(struct engine *engine, const char *id, int *ret_socket, struct err *err)
+/* timeout_s 0: what is read and written may take as long as it takes. */
+static int connect_service(struct engine *engine, const char *id, int timeout_s, int *ret_socket,
+	struct err *err)
 {
+	const struct timeval timeout = { .tv_sec = timeout_s };
 	AUTO_CLOSE int run_fd = openat(engine->run_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (run_fd < 0)
 		return err_sys(err, errno, "open the run directory of workload %.12s", id);
@@ -56,6 +60,9 @@ static int connect_service(struct engine *engine, const char *id, int *ret_socke
 	int r = unix_socket_connect(run_fd, SOCKET_NAME, SOCK_STREAM, &fd, err);
 	if (r < 0)
 		return r;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return err_sys(err, errno, "limit the time of the machine's answer");
 	char line[32];
 	int len = snprintf(line, sizeof(line), "CONNECT %d\n", GUEST_PORT_SERVICE);
 	r = fd_write_all(fd, line, (size_t)len);
@@ -111,15 +118,12 @@ static int open_streams(struct call *call, struct err *err)
 	return call->signal_fd < 0 ? err_sys(err, errno, "make a signal descriptor") : 0;
 }
 
-static int say_exec(struct call *call, struct err *err)
+static int take_answer(int socket, struct guest_decoder *decoder, const char *what, struct err *err)
 {
-	AUTO_FREE char *text = request_text(call->exec);
 	struct guest_msg answer = { 0 };
-	int r = guest_msg_send(call->socket, GUEST_EXEC, 0, text, strlen(text));
-	if (r == 0)
-		r = guest_msg_receive(call->socket, &call->decoder, &answer);
+	int r = guest_msg_receive(socket, decoder, &answer);
 	if (r < 0)
-		return err_sys(err, -r, "ask the machine for a process");
+		return err_sys(err, -r, "%s", what);
 	if (answer.type == GUEST_STARTED)
 		return 0;
 	if (answer.type != GUEST_FAILED || answer.value == 0 || answer.value >= ERR_KIND_COUNT)
@@ -127,6 +131,15 @@ static int say_exec(struct call *call, struct err *err)
 			answer.type);
 	return err_set(err, (enum err_kind)answer.value, "%.*s", (int)answer.data.len,
 		answer.data.data);
+}
+
+static int say_exec(struct call *call, struct err *err)
+{
+	static const char what[] = "ask the machine for a process";
+	AUTO_FREE char *text = request_text(call->exec);
+	int r = guest_msg_send(call->socket, GUEST_EXEC, 0, text, strlen(text));
+	return r < 0 ? err_sys(err, -r, "%s", what)
+		     : take_answer(call->socket, &call->decoder, what, err);
 }
 
 /* False at the end of the input. */
@@ -200,7 +213,7 @@ static _Noreturn void run_child(struct engine *engine, const struct backend_exec
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	(void)sigaction(SIGPIPE, &ignore, NULL);
 	guest_decoder_init(&call.decoder, GUEST_MSG_DATA_MAX);
-	int r = connect_service(engine, exec->id, &call.socket, &err);
+	int r = connect_service(engine, exec->id, 0, &call.socket, &err);
 	if (r == 0)
 		r = open_streams(&call, &err);
 	if (r == 0)
@@ -238,4 +251,21 @@ int guest_call_exec(struct engine *engine, const struct backend_exec *exec, pid_
 	*ret_pid = pid;
 	*ret_pidfd = TAKE_FD(pidfd);
 	return 0;
+}
+
+int guest_call_end(struct engine *engine, const char *id, struct err *err)
+{
+	static const char what[] = "have the machine end its workload";
+	AUTO_CLOSE int socket = -1;
+	int r = connect_service(engine, id, END_TIMEOUT_S, &socket, err);
+	if (r < 0)
+		return r;
+	r = guest_msg_send(socket, GUEST_SIGNAL, SIGKILL, NULL, 0);
+	if (r < 0)
+		return err_sys(err, -r, "%s", what);
+	struct guest_decoder decoder;
+	guest_decoder_init(&decoder, GUEST_MSG_DATA_MAX);
+	r = take_answer(socket, &decoder, what, err);
+	guest_decoder_done(&decoder);
+	return r;
 }

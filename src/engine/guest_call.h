@@ -11,3 +11,7 @@ MUST_CHECK int guest_call_listen(int run_fd, int *ret_socket, struct err *err);
  * streams and ends with its status. */
 MUST_CHECK int guest_call_exec(struct engine *engine, const struct backend_exec *exec,
 	pid_t *ret_pid, int *ret_pidfd, struct err *err);
+
+/* Has the guest kill the workload: it then writes to the disk what is left, and ends the machine.
+ * An error, after some seconds, where the guest does not answer. */
+MUST_CHECK int guest_call_end(struct engine *engine, const char *id, struct err *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/backend.h"
 #include "engine/clean.h"
@@ -107,6 +108,18 @@ static int wait_end(struct engine *engine, struct target *target, int timeout_ms
 	return r;
 }
 
+/* -ETIMEDOUT where that does not end it, or is not to be had: SIGKILL is what is left. */
+static int end_gently(struct engine *engine, struct target *target, struct err *err)
+{
+	struct err why = { 0 };
+	if (target->backend->end == NULL)
+		return -ETIMEDOUT;
+	int r = target->backend->end(engine, target->record.id, &why);
+	if (r < 0)
+		log_debug("workload %.12s: %s", target->record.id, why.message);
+	return r < 0 ? -ETIMEDOUT : wait_end(engine, target, KILL_TIMEOUT_MS, err);
+}
+
 static int stop_target(struct engine *engine, struct target *target, int signal_number,
 	int timeout_ms, struct err *err)
 {
@@ -119,6 +132,8 @@ static int stop_target(struct engine *engine, struct target *target, int signal_
 	r = target->backend->signal(&target->live, signal_number, err);
 	if (r == 0)
 		r = wait_end(engine, target, timeout_ms < 0 ? STOP_TIMEOUT_MS : timeout_ms, err);
+	if (r == -ETIMEDOUT && signal_number != SIGKILL)
+		r = end_gently(engine, target, err);
 	if (r == -ETIMEDOUT) {
 		r = target->backend->signal(&target->live, SIGKILL, err);
 		if (r == 0 || r == -ESRCH)

@@ -92,6 +92,19 @@ gone_or_whole() {
 	kill_everywhere gone_or_whole make_one "$MOAT" rm killed
 }
 
+# A disk that has its name is whole.
+gone_or_with_disk() {
+	if moat inspect killed >/dev/null 2>&1; then
+		e2fsck -fn "$MOAT_ROOT/workloads/$(of killed Id)/upper.ext4" >/dev/null
+		moat rm killed >/dev/null
+	fi
+	[ -z "$(ls "$MOAT_ROOT/workloads")" ]
+}
+
+@test "cli_killed_at_every_syscall of create --isolation vm" {
+	kill_everywhere gone_or_with_disk nothing "$MOAT" create --isolation vm --name killed busybox true
+}
+
 make_archive() {
 	[ -e "$FILE_DIR/small.tar" ] || "$MOAT_TOP/tests/lib/mkimage.py" docker-archive "$FILE_DIR/small.tar" \
 		--copy bin/busybox="$(command -v busybox)" --file a=1 --layer --file b=2 --tag small:1
