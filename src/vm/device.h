@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/cleanup.h"
-#include "vm/virtio.h"
+#include "vm/virtio/virtio.h"
 
 struct machine;
 

@@ -17,12 +17,12 @@
 
 #include "base/mem.h"
 #include "base/step.h"
-#include "vm/acpi.h"
-#include "vm/boot.h"
+#include "vm/boot/boot.h"
 #include "vm/device.h"
 #include "vm/layout.h"
 #include "vm/machine_parts.h"
-#include "vm/pci.h"
+#include "vm/pci/pci.h"
+#include "vm/platform/acpi.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define ADDRESSES_END (UINT64_C(1) << 46) /* what Linux and four-level page tables reach */

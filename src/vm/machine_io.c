@@ -7,8 +7,8 @@
 
 #include "vm/layout.h"
 #include "vm/machine_parts.h"
-#include "vm/pci.h"
-#include "vm/power.h"
+#include "vm/pci/pci.h"
+#include "vm/platform/power.h"
 
 static bool access_serial(struct machine *machine, uint16_t port, void *bytes, uint32_t len,
 	bool is_write)

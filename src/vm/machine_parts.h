@@ -6,7 +6,7 @@
 
 #include "vm/config.h"
 #include "vm/machine.h"
-#include "vm/serial.h"
+#include "vm/platform/serial.h"
 
 struct machine_thread {
 	struct machine *machine;

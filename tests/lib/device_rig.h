@@ -7,7 +7,7 @@
 #include "vm/device.h"
 #include "vm/guest_mem.h"
 #include "vm/machine.h"
-#include "vm/virtio.h"
+#include "vm/virtio/virtio.h"
 
 #define RIG_QUEUE_SIZE 64
 #define RIG_BUFFER_BYTES 8192 /* of guest memory that each descriptor has */

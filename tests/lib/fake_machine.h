@@ -14,7 +14,7 @@
 #include "cpu/cpu.h"
 #include "vm/guest_mem.h"
 #include "vm/machine.h"
-#include "vm/pci.h"
+#include "vm/pci/pci.h"
 
 enum {
 	FAKE_LOW_BYTES = 1 << 21,

@@ -9,7 +9,7 @@
 
 #include "fake_machine.h"
 #include "ring_driver.h"
-#include "vm/virtio.h"
+#include "vm/virtio/virtio.h"
 
 enum {
 	PCI_DRIVER_RINGS = 0x20000,    /* guest address; a page pair for each queue */

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "vm/guest_mem.h"
-#include "vm/virtq.h"
+#include "vm/virtio/virtq.h"
 
 struct ring_driver {
 	const struct guest_mem *mem;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm/power.h"
-#include "vm/serial.h"
+#include "vm/platform/power.h"
+#include "vm/platform/serial.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include "../../lib/device_script.h"
 
 #include "base/text.h"
-#include "vm/virtio_console.h"
+#include "vm/virtio/virtio_console.h"
 
 static size_t request(const struct device_step *step, uint8_t bytes[RIG_BUFFER_BYTES])
 {

@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "base/text.h"
-#include "vm/virtio_net.h"
+#include "vm/virtio/virtio_net.h"
 
 enum { HEADER = sizeof(struct virtio_net_hdr_v1) };
 

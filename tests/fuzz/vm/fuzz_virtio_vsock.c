@@ -4,8 +4,8 @@
 #include "../../lib/device_script.h"
 
 #include "base/text.h"
-#include "vm/virtio_vsock.h"
-#include "vm/vsock_connection.h"
+#include "vm/virtio/virtio_vsock.h"
+#include "vm/virtio/vsock_connection.h"
 #include "wire/guest_msg.h"
 
 /* A packet whose fields are right more often than not; the step's own bytes are its data. */

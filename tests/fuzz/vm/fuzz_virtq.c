@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../../lib/fake_machine.h"
-#include "vm/virtq.h"
+#include "vm/virtio/virtq.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 #include "test.h"
 
-#include "vm/acpi.h"
 #include "vm/layout.h"
+#include "vm/platform/acpi.h"
 
 static struct guest_mem *tables_of(const struct acpi_machine *machine)
 {

@@ -1,6 +1,6 @@
 #include "test.h"
 
-#include "vm/aml.h"
+#include "vm/platform/aml.h"
 
 #define assert_bytes(text, ...)                                         \
 	do {                                                            \

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/fd.h"
-#include "vm/boot.h"
+#include "vm/boot/boot.h"
 #include "vm/layout.h"
 #include "vm/vm.h"
 

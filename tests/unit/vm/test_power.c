@@ -1,6 +1,6 @@
 #include "test.h"
 
-#include "vm/power.h"
+#include "vm/platform/power.h"
 
 static void sleeping_in_s5_switches_off(void **state)
 {

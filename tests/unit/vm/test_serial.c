@@ -1,6 +1,6 @@
 #include "test.h"
 
-#include "vm/serial.h"
+#include "vm/platform/serial.h"
 
 struct port {
 	struct serial *serial;

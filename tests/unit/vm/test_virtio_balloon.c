@@ -1,6 +1,6 @@
 #include "device_fixture.h"
 
-#include "vm/virtio_balloon.h"
+#include "vm/virtio/virtio_balloon.h"
 
 enum { INFLATE, DEFLATE, REPORT };
 

@@ -5,7 +5,7 @@
 #include <poll.h>
 
 #include "base/fd.h"
-#include "vm/virtio_console.h"
+#include "vm/virtio/virtio_console.h"
 
 enum { RX, TX };
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
-#include "vm/virtio_net.h"
+#include "vm/virtio/virtio_net.h"
 
 /* The tap is one end of a pair of datagram sockets: one frame a call, as with a tap.  Its two
  * requests are answered here. */

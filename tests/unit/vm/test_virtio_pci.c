@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 
 #include "pci_driver.h"
-#include "vm/virtio.h"
+#include "vm/virtio/virtio.h"
 
 /* A device that writes down what it is told. */
 struct recorder {

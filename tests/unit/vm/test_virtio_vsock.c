@@ -11,8 +11,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/report.h"
-#include "vm/virtio_vsock.h"
-#include "vm/vsock_connection.h"
+#include "vm/virtio/virtio_vsock.h"
+#include "vm/virtio/vsock_connection.h"
 #include "wire/guest_msg.h"
 
 enum { RX, TX, EVENT };

@@ -9,7 +9,7 @@
  * Packets to the guest are made when there is a buffer: what is due is a bit in the connection, and
  * data is read from its descriptor straight into the buffer.  Each turn starts with the connection
  * after the one that was served last, and ends after TURN_PACKETS. */
-#include "vm/virtio_vsock.h"
+#include "vm/virtio/virtio_vsock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,11 +21,11 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "vm/config_space.h"
 #include "vm/guest_link.h"
 #include "vm/machine.h"
-#include "vm/vsock_connection.h"
-#include "vm/vsock_listener.h"
+#include "vm/virtio/config_space.h"
+#include "vm/virtio/vsock_connection.h"
+#include "vm/virtio/vsock_listener.h"
 #include "wire/guest_msg.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUES };

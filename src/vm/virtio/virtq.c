@@ -13,7 +13,7 @@
  * on x86; a used entry is stored before the used index is released; a full fence stands between the
  * used index and the question whether the driver wants an interrupt, and between asking for
  * notifications and looking once more. */
-#include "vm/virtq.h"
+#include "vm/virtio/virtq.h"
 
 #include <assert.h>
 #include <errno.h>

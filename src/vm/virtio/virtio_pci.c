@@ -34,8 +34,8 @@
 #include "base/mem.h"
 #include "cpu/cpu.h"
 #include "vm/machine.h"
-#include "vm/pci.h"
-#include "vm/virtio.h"
+#include "vm/pci/pci.h"
+#include "vm/virtio/virtio.h"
 
 enum {
 	VENDOR = 0x1af4,

@@ -9,7 +9,7 @@
  * Writes rest in the host's cache until the driver flushes; for a driver that does not know
  * flushing each write is durable by itself (5.2.6.2).  A flush that failed has lost data that the
  * host no longer knows to be unwritten: no later flush succeeds. */
-#include "vm/virtio_blk.h"
+#include "vm/virtio/virtio_blk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "vm/config_space.h"
+#include "vm/virtio/config_space.h"
 
 enum {
 	QUEUE_SIZE = 256,

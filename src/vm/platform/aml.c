@@ -1,5 +1,5 @@
 /* aml - see aml.h. */
-#include "vm/aml.h"
+#include "vm/platform/aml.h"
 
 #include <string.h>
 

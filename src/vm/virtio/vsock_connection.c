@@ -20,7 +20,7 @@
  * The end of the host's stream becomes SHUTDOWN with NO_SEND, a reader that is gone NO_RECEIVE; a
  * guest that sends no more ends the descriptor's input (by shutdown(2), or by closing what is only
  * written).  Output outlives the guest: what has come is written even when RST follows it. */
-#include "vm/vsock_connection.h"
+#include "vm/virtio/vsock_connection.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "vm/iov.h"
+#include "vm/virtio/iov.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 #define BIT(n) (1u << (n))

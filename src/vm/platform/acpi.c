@@ -4,16 +4,16 @@
  * The machine is hardware-reduced (4.1): no timer, no SCI, no legacy controllers but those that KVM
  * brings along.  It has a sleep control register to switch it off and a reset register; both are
  * ports, see power.c. */
-#include "vm/acpi.h"
+#include "vm/platform/acpi.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
-#include "vm/aml.h"
 #include "vm/layout.h"
-#include "vm/pci.h"
+#include "vm/pci/pci.h"
+#include "vm/platform/aml.h"
 
 struct table_header {
 	char signature[4];

@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/loop.h"
-#include "vm/virtq.h"
+#include "vm/virtio/virtq.h"
 
 /* Virtio 1.2, 5.10.6: the header of every packet, little-endian. */
 struct vsock_header {

@@ -13,7 +13,7 @@
  * Sending.  What is checked is copied first: the header, and the Ethernet header, whose source must
  * be the guest's own address.  A frame that breaks a rule is dropped and counts as sent, as on a
  * wire. */
-#include "vm/virtio_net.h"
+#include "vm/virtio/virtio_net.h"
 
 #include <errno.h>
 #include <linux/if_tun.h>
@@ -24,9 +24,9 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "vm/config_space.h"
-#include "vm/iov.h"
 #include "vm/machine.h"
+#include "vm/virtio/config_space.h"
+#include "vm/virtio/iov.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUES };
 enum { TURN_FRAMES = 64 };

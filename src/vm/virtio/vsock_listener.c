@@ -2,7 +2,7 @@
  *
  * A line is looked at before it is taken, so that bytes behind it, which are the guest's, stay in
  * the kernel and no buffer is needed for those who say nothing. */
-#include "vm/vsock_listener.h"
+#include "vm/virtio/vsock_listener.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
-#include "vm/bzimage.h"
+#include "vm/boot/bzimage.h"
 #include "vm/vm.h"
 
 enum {

@@ -3,7 +3,7 @@
  * The driver need not notify while the loop runs; when the queue is empty it is asked to again, and
  * the queue is looked at once more, for what came in between.  A driver that fills the queue as
  * fast as it is emptied gets its budget and then its turn after the other devices. */
-#include "vm/virtio.h"
+#include "vm/virtio/virtio.h"
 
 /* The next request, or what virtq_next() says when there is really none. */
 static int next(struct virtq *ring, struct virtq_chain *chain)

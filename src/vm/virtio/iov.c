@@ -1,5 +1,5 @@
 /* iov - see iov.h. */
-#include "vm/iov.h"
+#include "vm/virtio/iov.h"
 
 unsigned iov_slice(const struct iovec *iov, unsigned iov_len, uint64_t offset, uint64_t len,
 	struct iovec *ret_iov)

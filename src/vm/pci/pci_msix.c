@@ -24,7 +24,7 @@
 #include "base/mem.h"
 #include "cpu/cpu.h"
 #include "vm/machine.h"
-#include "vm/pci_function.h"
+#include "vm/pci/pci_function.h"
 
 enum {
 	BAR_BYTES = 4096,

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "vm/pci_function.h"
+#include "vm/pci/pci_function.h"
 
 enum { SLOTS = 32, FUNCTIONS = 8, PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, MULTIFUNCTION = 0x80 };
 #define ADDRESS_ENABLE (UINT32_C(1) << 31)

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/loop.h"
-#include "vm/virtq.h"
+#include "vm/virtio/virtq.h"
 
 #define VIRTIO_QUEUES_MAX 4
 

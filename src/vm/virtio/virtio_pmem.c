@@ -5,7 +5,7 @@
  * The window is whole huge pages, as Linux wants them and as the processor maps them best; what the
  * file does not fill reads as zeros.  A file that the guest may write must fill its window, else
  * what is written behind its end would be lost in silence. */
-#include "vm/virtio_pmem.h"
+#include "vm/virtio/virtio_pmem.h"
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
@@ -15,8 +15,8 @@
 
 #include "base/mem.h"
 #include "cpu/cpu.h"
-#include "vm/config_space.h"
 #include "vm/machine.h"
+#include "vm/virtio/config_space.h"
 
 enum { QUEUE_SIZE = 64, BUDGET = 16 };
 #define WINDOW_ALIGN (UINT64_C(2) << 20)

@@ -9,7 +9,7 @@
  *
  * The files come from outside: every offset, size and address is checked against the file and the
  * guest's memory before it is used. */
-#include "vm/boot.h"
+#include "vm/boot/boot.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "vm/layout.h"
-#include "vm/pci.h"
+#include "vm/pci/pci.h"
 #include "vm/vm.h"
 
 #define PAGE UINT64_C(4096)

@@ -9,7 +9,7 @@
  *
  * The last line is kept, only to recognise a kernel's panic message: it explains the reset that
  * follows. */
-#include "vm/serial.h"
+#include "vm/platform/serial.h"
 
 #include <errno.h>
 #include <pthread.h>

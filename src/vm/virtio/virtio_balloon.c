@@ -3,7 +3,7 @@
  *
  * Queues are numbered as Linux numbers them, without gaps for those whose feature is not offered:
  * inflate, deflate, reports.  There are no statistics and no hints. */
-#include "vm/virtio_balloon.h"
+#include "vm/virtio/virtio_balloon.h"
 
 #include <errno.h>
 #include <linux/virtio_balloon.h>
@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "vm/config_space.h"
 #include "vm/machine.h"
+#include "vm/virtio/config_space.h"
 
 enum { QUEUE_INFLATE, QUEUE_DEFLATE, QUEUE_REPORT, QUEUES };
 enum {

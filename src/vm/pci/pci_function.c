@@ -7,7 +7,7 @@
  *
  * Bus mastering can be switched off and is then shown as off, but a device that the driver has not
  * reset goes on. */
-#include "vm/pci_function.h"
+#include "vm/pci/pci_function.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>

@@ -1,6 +1,6 @@
 /* virtio_rng - see virtio_rng.h.  The host's random bytes, straight into the guest's buffers; a
  * request for many gets some, which its length tells (5.4.6.2). */
-#include "vm/virtio_rng.h"
+#include "vm/virtio/virtio_rng.h"
 
 #include <errno.h>
 #include <linux/virtio_ids.h>

@@ -2,7 +2,7 @@
  * the machine's lock once the guest runs. */
 #pragma once
 
-#include "vm/pci.h"
+#include "vm/pci/pci.h"
 
 #define PCI_CONFIG_BYTES 256 /* no extended capabilities: they would need a PCI Express one */
 #define PCI_BARS 6

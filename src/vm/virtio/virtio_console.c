@@ -3,7 +3,7 @@
  * A guest's kernel prints with its console locked and waits, spinning, until the device has taken
  * the bytes.  So a reader that is slow may hold the guest up for PATIENCE_MS; one that still takes
  * nothing then loses what is printed until it takes something again. */
-#include "vm/virtio_console.h"
+#include "vm/virtio/virtio_console.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "vm/config_space.h"
-#include "vm/iov.h"
 #include "vm/machine.h"
+#include "vm/virtio/config_space.h"
+#include "vm/virtio/iov.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUES };
 enum { TURN_REQUESTS = 64, PATIENCE_MS = 200 };

@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "vm/boot.h"
+#include "vm/boot/boot.h"
 #include "vm/layout.h"
 
 enum {

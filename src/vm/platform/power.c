@@ -8,7 +8,7 @@
  *
  * There is no keyboard controller beyond that: its status reads as all ones, which Linux takes for
  * none. */
-#include "vm/power.h"
+#include "vm/platform/power.h"
 
 #include "vm/layout.h"
 

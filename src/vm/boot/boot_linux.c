@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vm/boot.h"
-#include "vm/bzimage.h"
+#include "vm/boot/boot.h"
+#include "vm/boot/bzimage.h"
 #include "vm/layout.h"
 
 enum {
