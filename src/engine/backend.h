@@ -1,4 +1,4 @@
-/* backend - what an isolation is: the twelve verbs behind which a container and a virtual machine
+/* backend - what an isolation is: the thirteen verbs behind which a container and a virtual machine
  * differ.  Restart, logs, attach, networks and volumes are engine code, written once.
  *
  * A verb that a backend lacks is NULL.  No command of this version asks for wait, pause, resume,
@@ -26,6 +26,8 @@ struct backend {
 	const char *name;
 	/* Whether this host offers it; why_not tells a person what is missing. */
 	bool (*probe)(struct engine *engine, struct text *why_not);
+	/* Makes what lasts from one start to the next, in launch->dirs; once, with the workload. */
+	int (*make_disk)(struct launch *launch, struct err *err);
 	/* Makes the workload's init and its monitor; the init waits.  Fills launch->init and the
 	 * descriptors to go on with. */
 	int (*create)(struct launch *launch, struct err *err);

@@ -214,6 +214,8 @@ static int add_devices(struct creation *creation, struct err *err)
 	bool has_network = launch->address.s_addr != 0;
 	AUTO_DONE(text) start = { 0 };
 	int r = machine_image_devices(launch, devices, &creation->inherited, err);
+	if (r == 0)
+		r = machine_upper_device(launch, devices, &creation->inherited, err);
 	if (r == 0 && has_network)
 		r = add_network(creation, devices, mac, err);
 	if (r == 0)
@@ -370,6 +372,7 @@ static int start(struct launch *launch, struct err *err)
 const struct backend backend_vm = {
 	.name = "vm",
 	.probe = probe,
+	.make_disk = machine_make_upper,
 	.create = create,
 	.start = start,
 	.signal = live_signal,

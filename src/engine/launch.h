@@ -45,6 +45,7 @@ void launch_done(struct launch *launch);
 int launch_image(void *launch, struct err *err);  /* images.c */
 int launch_rootfs(void *launch, struct err *err); /* rootfs.c */
 void launch_rootfs_undo(void *launch);
+int launch_disk(void *launch, struct err *err);
 int launch_mount(void *launch, struct err *err);
 void launch_mount_undo(void *launch);
 int launch_network(void *launch, struct err *err); /* network.c */

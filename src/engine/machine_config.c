@@ -9,8 +9,11 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "engine/document.h"
+#include "storage/storage.h"
 
 #define NANO_CPUS INT64_C(1000000000)
+#define UPPER_FILE "upper.ext4"
+#define UPPER_SERIAL "upper" /* by which moat-guest knows the disk */
 
 void machine_fds_init(struct machine_fds *all)
 {
@@ -68,6 +71,11 @@ int machine_config_check(const struct workload_spec *spec, struct err *err)
 	return 0;
 }
 
+static bool has_upper(const struct launch *launch)
+{
+	return !launch->spec->auto_remove;
+}
+
 /* ---- what the guest is told ---- */
 
 static json *pmem_device(size_t index)
@@ -85,7 +93,13 @@ static json *root_part(const struct launch *launch)
 	for (size_t i = 0; i < launch->image.layers_len; i++)
 		json_push(layers, pmem_device(i + 1));
 	json_set(root, "layers", layers);
-	json_set_string(root, "upper", "tmpfs");
+	if (has_upper(launch)) {
+		json *upper = json_new_object();
+		json_set_string(upper, "serial", UPPER_SERIAL);
+		json_set(root, "upper", upper);
+	} else {
+		json_set_string(root, "upper", "tmpfs");
+	}
 	return root;
 }
 
@@ -169,4 +183,30 @@ int machine_image_devices(const struct launch *launch, json *devices, struct mac
 		r = add_pmem(layer, devices, all, err);
 	}
 	return r;
+}
+
+int machine_make_upper(struct launch *launch, struct err *err)
+{
+	return has_upper(launch)
+		       ? storage_ext4_make(launch->dirs.data_fd, UPPER_FILE, VM_UPPER_BYTES, err)
+		       : 0;
+}
+
+int machine_upper_device(const struct launch *launch, json *devices, struct machine_fds *all,
+	struct err *err)
+{
+	if (!has_upper(launch))
+		return 0;
+	int fd = openat(launch->dirs.data_fd, UPPER_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ERR_DAMAGED, "workload %.12s has lost its disk \"%s/%s\"",
+			launch->id, launch->dirs.data_path, UPPER_FILE);
+	if (fd < 0)
+		return err_sys(err, errno, "open \"%s/%s\"", launch->dirs.data_path, UPPER_FILE);
+	json *device = json_new_object();
+	json_set_string(device, "type", "block");
+	json_set_int(device, "fd", fd);
+	json_set_string(device, "serial", UPPER_SERIAL);
+	json_push(devices, device);
+	return machine_fds_add(all, fd, err);
 }

@@ -9,6 +9,8 @@
 #define VM_MEMORY_MIN_MIB 128 /* below it Debian's kernel does not reach its init */
 #define VM_CPUS_MAX 64
 #define VM_DEVICE_FDS_MAX 160
+/* What a workload may write at most.  The file is sparse, so the real bound is the host's disk. */
+#define VM_UPPER_BYTES (UINT64_C(64) << 30)
 
 /* Descriptors that the machine's process inherits under their own numbers. */
 struct machine_fds {
@@ -32,6 +34,13 @@ unsigned machine_cpus(const struct workload_spec *spec);
  * without one. */
 MUST_CHECK int machine_start_text(const struct launch *launch, const uint8_t *mac,
 	struct text *ret_text, struct err *err);
+
+/* The disk for what the workload writes, an empty one, in its data directory; nothing with --rm,
+ * where all is lost with the machine. */
+MUST_CHECK int machine_make_upper(struct launch *launch, struct err *err);
+/* The device that shows it. */
+MUST_CHECK int machine_upper_device(const struct launch *launch, json *devices,
+	struct machine_fds *all, struct err *err);
 
 /* The devices that show the image: its merged metadata first, then its layers. */
 MUST_CHECK int machine_image_devices(const struct launch *launch, json *devices,

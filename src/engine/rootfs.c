@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/backend.h"
 #include "engine/launch.h"
 #include "storage/storage.h"
 
@@ -21,6 +22,13 @@ void launch_rootfs_undo(void *context)
 	dirs_done(&launch->dirs);
 	if (dirs_remove(launch->engine, launch->id, true, &err) < 0)
 		log_warning("workload %.12s stays to be repaired: %s", launch->id, err.message);
+}
+
+/* Nothing to undo: it goes with the directories. */
+int launch_disk(void *context, struct err *err)
+{
+	struct launch *launch = context;
+	return launch->backend->make_disk == NULL ? 0 : launch->backend->make_disk(launch, err);
 }
 
 int launch_mount(void *context, struct err *err)

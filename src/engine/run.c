@@ -25,6 +25,7 @@
 static const struct step run_steps[] = {
 	{ "image", launch_image, NULL },
 	{ "rootfs", launch_rootfs, launch_rootfs_undo },
+	{ "disk", launch_disk, NULL },
 	{ "mount", launch_mount, launch_mount_undo },
 	{ "network", launch_network, launch_network_undo },
 	{ "create", launch_create, launch_create_undo },
@@ -36,6 +37,7 @@ static const struct step run_steps[] = {
 static const struct step create_steps[] = {
 	{ "image", launch_image, NULL },
 	{ "rootfs", launch_rootfs, launch_rootfs_undo },
+	{ "disk", launch_disk, NULL },
 	{ "record", launch_record, launch_record_undo },
 };
 

@@ -133,7 +133,9 @@ static int open_upper(const struct guest_root *root, struct err *err)
 		return err_sys(err, errno, "the guest's kernel has no %s",
 			is_disk ? "ext4" : "tmpfs");
 	if (option(context, "source", is_disk ? root->upper_device : "upper") < 0 ||
-		(!is_disk && option(context, "mode", "0755") < 0))
+		(!is_disk && option(context, "mode", "0755") < 0) ||
+		/* What is deleted is given back to the host. */
+		(is_disk && option(context, "discard", NULL) < 0))
 		return refused(context, "mount what the workload writes", err);
 	return create(context, 0, "mount what the workload writes", err);
 }

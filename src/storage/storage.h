@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -49,3 +50,9 @@ MUST_CHECK int storage_unpin(int run_fd, struct err *err);
  * detached mount. */
 MUST_CHECK int storage_overlay_open(int take_lower, const char *lower_dir, const char *data_dir,
 	bool is_volatile, int *ret_mount_fd, struct err *err);
+
+/* A new ext4 file system (owner root, 0600) in a sparse file of that size, a multiple of 4096 from
+ * 256 MiB to 16 TiB, which needs a MiB of the disk at most.  The file has its name when it is whole
+ * and on the disk, before that none; one that has the name already stays as it is.  Loads
+ * libext2fs.so.2: ERR_UNSUPPORTED where it is not installed. */
+MUST_CHECK int storage_ext4_make(int dir_fd, const char *name, uint64_t size, struct err *err);

@@ -205,7 +205,7 @@ used() {
 	echo "# in 20 s: $one us and $other us" >&3
 	[ $((one * 100)) -ge $((other * 90)) ] && [ $((other * 100)) -ge $((one * 90)) ]
 	moat rm -f one other
-	vm -d --name hog --network none -m 192m busybox sh -c 'while :; do dd if=/dev/zero of=/big bs=1M; tail /dev/zero; done'
+	vm -d --name hog --network none -m 192m busybox sh -c 'while :; do dd if=/dev/zero of=/big bs=1M count=512; tail /dev/zero; done'
 	vm -d --name box --network none busybox sleep 1000
 	for _ in {1..5}; do
 		run -0 timeout 30 "$MOAT" exec box echo here
@@ -213,4 +213,95 @@ used() {
 	local bytes
 	bytes=$(cgroup_file "$(of hog Id)" memory memory.usage_in_bytes memory.current)
 	[ "$bytes" -le $(((192 + 64) << 20)) ]
+}
+
+# upper_of NAME: the file that is its disk.
+upper_of() {
+	echo "$MOAT_ROOT/workloads/$(of "$1" Id)/upper.ext4"
+}
+
+# takes_kib NAME MIN MAX: what its disk takes of the host's.
+takes_kib() {
+	local kib
+	kib=$(du -k "$(upper_of "$1")" | cut -f 1)
+	[ "$kib" -ge "$2" ] && [ "$kib" -le "$3" ]
+}
+
+@test "a machine gets a disk when it is created, a sparse one, which goes with it; with --rm none" {
+	moat create --isolation vm --name box busybox
+	local disk
+	disk=$(upper_of box)
+	[ "$(stat -c '%a %U %s' "$disk")" = "600 root $((64 << 30))" ]
+	takes_kib box 1 1024
+	e2fsck -fn "$disk"
+	moat rm box
+	[ ! -e "$disk" ]
+	moat create --isolation vm --rm --name box busybox
+	[ ! -e "$(upper_of box)" ]
+}
+
+@test "a machine whose disk cannot be made is not made, and one line says why" {
+	run -125 --separate-stderr unshare -m sh -c '
+		mount --bind /dev/null "$(realpath /usr/lib/*/libext2fs.so.2)"
+		exec "$MOAT" create --isolation vm busybox'
+	one_line
+	[[ $stderr == *"install libext2fs2"* ]]
+	[ -z "$(moat ps -aq)$(ls "$MOAT_ROOT/workloads")" ]
+	mkdir "$TEST_DIR/small"
+	mount -t tmpfs -o size=16m small "$TEST_DIR/small"
+	local small=$TEST_DIR/small left
+	MOAT_ROOT=$small MOAT_RUN=$TEST_DIR/run "$MOAT" load -q -i "$("$MOAT_TOP/tests/lib/images" busybox)"
+	dd if=/dev/zero of="$small/full" bs=4k 2>/dev/null || true
+	truncate -s -256k "$small/full"
+	MOAT_ROOT=$small MOAT_RUN=$TEST_DIR/run run --separate-stderr "$MOAT" create --isolation vm busybox
+	left=$(ls "$small/workloads")
+	umount "$small"
+	[ "$status $left" = '125 ' ]
+	one_line
+	[[ $stderr == *"make the disk"*"No space left on device"* ]]
+}
+
+@test "a machine keeps what it has written from one start to the next; its disk is clean in between" {
+	needs_machines
+	vm -d --name box --network none busybox sh -c '
+		trap "exit 0" TERM; echo more >>/kept; echo "lines: $(wc -l </kept)"; while :; do sleep 0.1; done'
+	local number
+	for number in 1 2; do
+		eventually logs_have box "lines: $number"
+		moat stop -t 60 box
+		e2fsck -fn "$(upper_of box)"
+		run -0 dumpe2fs -h "$(upper_of box)"
+		[[ $output != *needs_recovery* ]]
+		moat start box
+	done
+	eventually logs_have box 'lines: 3'
+}
+
+@test "a machine that is killed finds what it has synced" {
+	needs_machines
+	vm -d --name box --network none busybox sleep 1000
+	moat exec box sh -c 'mkdir /kept; echo words | dd of=/kept/file conv=fsync 2>/dev/null'
+	kill -9 "$(of box State Pid)"
+	eventually state_is box exited
+	run -0 dumpe2fs -h "$(upper_of box)"
+	[[ $output == *needs_recovery* ]]
+	moat start box
+	[ "$(moat exec box cat /kept/file)" = words ]
+}
+
+@test "a machine gives back the space of what it deletes" {
+	needs_machines
+	vm -d --name box --network none busybox sleep 1000
+	moat exec box dd if=/dev/zero of=/big bs=1M count=96 conv=fsync
+	takes_kib box $((96 << 10)) $((112 << 10))
+	moat exec box sh -c 'rm /big; sync'
+	eventually takes_kib box 1 $((16 << 10))
+}
+
+@test "a machine with --rm writes to its memory" {
+	needs_machines
+	vm --rm -d --name box --network none busybox sleep 1000
+	run -0 moat exec box sh -c 'ls /sys/block; grep " / " /proc/mounts'
+	[[ $output != *vda* && $output == *volatile* ]]
+	[ ! -e "$(upper_of box)" ]
 }
