@@ -26,7 +26,7 @@ import threading
 import time
 
 from contender import (
-    MOAT, TOP, WORK, busy_ns, facts, initramfs, moat, moat_do, prepare, print_file, qemu, rotated, version,
+    TOP, WORK, busy_ns, facts, initramfs, moat, moat_do, prepare, print_file, qemu, rotated, version,
 )  # fmt: skip
 
 NAME = "machines-io"
@@ -34,7 +34,9 @@ ARCHIVE = TOP / "tests" / ".cache" / "images" / NAME
 PROGRAMS = ARCHIVE.with_suffix(".erofs")
 TAP = "mtqemu"
 QEMU_MAC = "52:54:00:00:00:fa"
-DISK_GIB = 2
+# As moat makes it.
+MAKE_DISK = ("mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=0", "-J", "size=64")
+DISK_SIZE = "64g"
 SECONDS = 5
 FILE_MIB = 128
 EXITS = pathlib.Path("/sys/kernel/debug/kvm/exits")  # of the guests there are
@@ -42,13 +44,14 @@ DEADLINE_S = 180  # of one command, or a start
 
 # The guests' shell.
 SERVE = """#!/bin/sh
+cd /tmp
 echo "== ready"
 while read -r line; do
 	eval "$line"
 	echo "== done $?"
 done
 """
-# What fio calls: its own output may be elsewhere.
+# What fio calls, with its output in a file of the folder that it stands in.
 MARK = """#!/bin/sh
 echo "== $1" >/proc/1/fd/1
 """
@@ -65,7 +68,7 @@ mount -t erofs -o ro /dev/vda /root || poweroff -f
 mount -t proc proc /root/proc
 mount -t devtmpfs dev /root/dev
 mount -t tmpfs tmp /root/tmp
-[ ! -b /dev/vdb ] || mount -t ext4 /dev/vdb /root/disk
+[ ! -b /dev/vdb ] || mount -t ext4 -o discard,noinit_itable /dev/vdb /root/disk
 ip link set lo up
 ip addr add ADDRESS dev eth0
 ip link set eth0 up
@@ -108,6 +111,10 @@ def images():
 # ---- guests ----
 
 
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 class Guest:
     """A machine whose shell is at the other end of its process' stdin and stdout."""
 
@@ -145,36 +152,27 @@ class Guest:
         return [("", began), *lines]
 
     def end(self):
-        self.process.stdin.close()
-        self.process.stdout.close()
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 class Moat:
-    name = "moat"
-
     def start(self):
-        moat_do("rm", "-f", NAME) if self.is_there() else None
-        return Guest(moat("-i", "--rm", "--name", NAME, NAME, "/serve"))
-
-    def is_there(self):
-        return subprocess.run([*MOAT, "inspect", NAME], capture_output=True).returncode == 0
+        return Guest(moat("-i", "--name", NAME, NAME, "/serve"))
 
     def end(self, guest):
-        guest.process.stdin.close()  # the shell ends, and with it the machine
-        guest.process.wait(DEADLINE_S)
+        guest.end()
+        moat_do("rm", "-f", NAME)
 
 
 class Qemu:
-    def __init__(self, name, vhost, kernel, archive):
-        self.name = name
+    def __init__(self, vhost, kernel, archive):
         self.disk = WORK / "qemu.disk"
         self.command = qemu(
             "q35", kernel, archive,
             "-drive", f"if=none,id=programs,format=raw,readonly=on,file={PROGRAMS}",
             "-device", "virtio-blk-pci,drive=programs",
-            "-drive", f"if=none,id=disk,format=raw,cache=writeback,aio=threads,file={self.disk}",
+            "-drive", f"if=none,id=disk,format=raw,cache=writeback,aio=threads,discard=unmap,file={self.disk}",
             "-device", "virtio-blk-pci,drive=disk",
             "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no,vhost={vhost}",
             "-device", f"virtio-net-pci,netdev=net,mac={QEMU_MAC},romfile=",
@@ -183,9 +181,7 @@ class Qemu:
 
     def start(self):
         self.disk.unlink(missing_ok=True)
-        with self.disk.open("wb") as file:
-            file.truncate(DISK_GIB << 30)
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", self.disk], check=True)
+        run(*MAKE_DISK, str(self.disk), DISK_SIZE)
         return Guest(self.command)
 
     def end(self, guest):
@@ -193,10 +189,6 @@ class Qemu:
 
 
 # ---- the network ----
-
-
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def meet_bridge(moat_machine):
@@ -228,8 +220,8 @@ NETWORK = {"to the guest": "-R", "to the host": ""}
 
 # How many of what a sample counts come out of so many kilobytes.
 DISK = {
-    "read": ("--rw=read --bs=128k --iodepth=8", 1e6 / 1024),
-    "write": ("--rw=write --bs=128k --iodepth=8", 1e6 / 1024),
+    "read": ("--rw=read --bs=128k --iodepth=8", 1e9 / 1024),
+    "write": ("--rw=write --bs=128k --iodepth=8", 1e9 / 1024),
     "random read": ("--rw=randread --bs=4k --iodepth=16", 4 * 1000),
     "random write": ("--rw=randwrite --bs=4k --iodepth=16", 4 * 1000),
 }
@@ -275,6 +267,16 @@ def measure(contender, gateway, has_disk):
     contender.end(guest)
 
 
+def print_samples(samples, given):
+    """After each round all there are: the last word counts, should the lab not come to its end."""
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    for file, rows in samples.items():
+        print_file(f"{file}.csv", given)
+        out.writerow("case contender round wall_ns cpu_ns amount exits".split())
+        out.writerows(rows)
+    print("== so far", flush=True)
+
+
 def main():
     if sys.argv[1] == "images":
         images()
@@ -287,11 +289,12 @@ def main():
     archive = pathlib.Path(initramfs("io", {"init": INIT.replace("ADDRESS", address)}))
     archive.write_bytes(pathlib.Path(modules).read_bytes() + archive.read_bytes())
     contenders = {
-        "moat": (moat_machine, False),
-        "qemu": (Qemu("qemu", "off", kernel, archive), False),
-        "qemu-vhost": (Qemu("qemu-vhost", "on", kernel, archive), False),
+        "moat": (moat_machine, True),
+        "qemu": (Qemu("off", kernel, archive), True),
+        "qemu-vhost": (Qemu("on", kernel, archive), False),  # its disk is the same
     }
     samples = {"vm_net": [], "vm_disk": []}
+    given = facts(iperf3=version("iperf3", "--version"), fio=version("fio", "--version"))
     try:
         for number in range(1, rounds + 1):
             for name in rotated(contenders, number):
@@ -302,15 +305,9 @@ def main():
                     said = f"{wall / amount / 1e6:.1f} ms, CPU {busy / amount / 1e6:.1f} ms, {left / amount:.0f} exits"
                     print(f"machines_io: {number} {name} {part}: {said}", file=sys.stderr, flush=True)
                 print(f"machines_io: {number} {name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+            print_samples(samples, given)
     finally:
         server.kill()
-    given = facts(iperf3=version("iperf3", "--version"), fio=version("fio", "--version"))
-    out = csv.writer(sys.stdout, lineterminator="\n")
-    for file, rows in samples.items():
-        if rows:
-            print_file(f"{file}.csv", given)
-            out.writerow("case contender round wall_ns cpu_ns amount exits".split())
-            out.writerows(rows)
 
 
 if __name__ == "__main__":
