@@ -55,6 +55,15 @@ class Contender:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """A row for each contender: a sample's amount is so many times `per` units."""
+
+    name: str  # as in the samples
+    unit: str
+    per: int = 1000
+
+
+@dataclasses.dataclass(frozen=True)
 class Case:
     name: str
     title: str
@@ -62,6 +71,7 @@ class Case:
     expect: tuple = ()
     per: int = 1  # what the timed command does this often: reported as a rate
     in_lab: bool = False  # measured by `machines`, which has the commands
+    parts: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,6 +348,25 @@ CASES = (
         "`run --rm --vm busybox true`, in the lab",
         tuple(Contender(name, "") for name in ("moat", "qemu-q35", "qemu-microvm")),
         in_lab=True,
+    ),
+    Case(
+        "vm_net",
+        "network of a machine, in the lab",
+        tuple(Contender(name, "") for name in ("moat", "qemu", "qemu-vhost")),
+        in_lab=True,
+        parts=(Part("to the guest", "MB"), Part("to the host", "MB")),
+    ),
+    Case(
+        "vm_disk",
+        "disk of a machine, in the lab",
+        tuple(Contender(name, "") for name in ("moat", "qemu")),
+        in_lab=True,
+        parts=(
+            Part("read", "MB"),
+            Part("write", "MB"),
+            Part("random read", "requests"),
+            Part("random write", "requests"),
+        ),
     ),
 )
 

@@ -1,27 +1,23 @@
 #!/usr/bin/env -S python3 -B
-"""machines - measures virtual machines, inside the lab (docs/lab.md): `bench/machines.py ROUNDS`,
-started by `bench/machines`.  Prints what becomes files of results/: a line "== NAME", then the file.
+"""machines - measures the start of virtual machines, inside the lab (docs/lab.md):
+`bench/machines.py ROUNDS`, started by `bench/machines`.  Prints what becomes files of results/: a line
+"== NAME", then the file.
 
-Contenders start the same kernel with the same memory.  QEMU's guests have one file system, the
-initramfs, with busybox in it and an init that runs `true` and switches off: no image, no overlay, no
-vsock, no network, so they do less than moat's.  The lab is quiet otherwise, so CPU time is the whole
-lab's; the exits are counted by the kernel's own trace event."""
+QEMU's guests have one file system, the initramfs, with busybox in it and an init that runs `true` and
+switches off: no image, no overlay, no vsock, no network, so they do less than moat's."""
 
 import csv
 import glob
-import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
 import time
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
-WORK = TOP / "tests" / ".cache" / "run" / "machines"
-MOAT = [str(TOP / "build" / "moat"), "--root", str(WORK / "root"), "--run", "/run/moat-bench"]
-MEMORY_MIB = 256
-EXITS = pathlib.Path("/sys/kernel/tracing/events/kvm/kvm_exit")
+from contender import (
+    MEMORY_MIB, TOP, WORK, busy_ns, exits_counted, facts, initramfs, loop_s, moat, moat_do, prepare, print_file, qemu, rotated,
+)  # fmt: skip
+
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 %s
@@ -29,50 +25,14 @@ INIT = """#!/bin/busybox sh
 """
 
 
-def initramfs(name, command):
-    folder = WORK / name
-    for part in ("bin", "proc", "dev"):
-        (folder / part).mkdir(parents=True)
-    subprocess.run(["cp", "/bin/busybox", folder / "bin"], check=True)
-    (folder / "init").write_text(INIT % command)
-    (folder / "init").chmod(0o755)
-    out = WORK / f"{name}.cpio"
-    with out.open("wb") as file:
-        pack = "find . | busybox cpio -o -H newc"
-        subprocess.run(["sh", "-c", pack], cwd=folder, stdout=file, stderr=subprocess.DEVNULL, check=True)
-    return str(out)
+def starts(*words):
+    return moat("--network", "none", *words)
 
 
-def qemu(machine, kernel, archive):
-    return [
-        "qemu-system-x86_64", "-machine", f"{machine},accel=kvm", "-cpu", "host", "-m", f"{MEMORY_MIB}M",
-        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "null",
-        "-kernel", kernel, "-initrd", archive,
-        "-append", "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests",
-    ]  # fmt: skip
-
-
-def moat(*words):
-    return [*MOAT, "run", "--vm", "--network", "none", "-m", f"{MEMORY_MIB}m", *words]
-
-
-def busy_ns():
-    """CPU time of everything in the lab, of guests too (which the kernel counts as user time)."""
-    user, nice, system, _idle, _iowait, irq, softirq = map(
-        int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
-    )
-    return (user + nice + system + irq + softirq) * 10**9 // os.sysconf("SC_CLK_TCK")
-
-
-def exits_counted(command):
-    trigger = EXITS / "trigger"
-    trigger.write_text("hist:keys=common_type")
-    try:
+def exits_of(command):
+    with exits_counted() as exits:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
-        hits = re.findall(r"Hits: (\d+)", (EXITS / "hist").read_text())
-        return int(hits[-1])
-    finally:
-        trigger.write_text("!hist:keys=common_type")
+        return exits()
 
 
 def own_memory_kib(pid):
@@ -98,10 +58,10 @@ def pid_of(*words):
 
 
 def weigh_moat():
-    subprocess.run([*moat("-d", "--name", "weighed", "busybox", "sleep", "1000")], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(starts("-d", "--name", "weighed", "busybox", "sleep", "1000"), stdout=subprocess.DEVNULL, check=True)
     time.sleep(2)
     kib = own_memory_kib(pid_of("@vmm"))
-    subprocess.run([*MOAT, "rm", "-f", "weighed"], stdout=subprocess.DEVNULL, check=True)
+    moat_do("rm", "-f", "weighed")
     return kib
 
 
@@ -114,57 +74,25 @@ def weigh_qemu(command):
     return kib
 
 
-def version(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
-
-
-def loop_s():
-    started = time.perf_counter()
-    sum(number * number for number in range(3_000_000))
-    return time.perf_counter() - started
-
-
-def facts():
-    return {
-        "commit": os.environ.get("MOAT_COMMIT", ""),
-        "cpu": "QEMU in software",
-        "cpus": os.cpu_count(),
-        "date": os.environ.get("MOAT_DATE", ""),
-        "host_loop_s": float(os.environ["MOAT_HOST_LOOP"]),
-        "image": {},
-        "kernel": os.uname().release,
-        "load": os.getloadavg()[0],
-        "memory_mib": int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1)) // 1024,
-        "python_loop_s": loop_s(),
-        "versions": {"moat": version(MOAT[0], "version"), "qemu": version("qemu-system-x86_64", "--version")},
-    }  # fmt: skip
-
-
 def main():
     if sys.argv[1] == "loop":
         print(loop_s())
         return
     rounds = int(sys.argv[1])
-    WORK.mkdir(parents=True)
-    subprocess.run([*MOAT, "load", "-q", "-i", f"{TOP}/tests/.cache/images/busybox"], stdout=subprocess.DEVNULL, check=True)
-    unpacked = TOP / "tests" / ".cache" / "lab" / "kernel"
-    (packed,) = glob.glob(f"{unpacked}/boot/vmlinuz-*")
-    subprocess.run([*MOAT, "kernel", "import", packed, unpacked], stdout=subprocess.DEVNULL, check=True)
-    (kernel,) = glob.glob(f"{WORK}/root/kernels/[0-9]*/vmlinux")
-    once, stays = initramfs("once", "/bin/busybox true"), initramfs("stays", "/bin/busybox sleep 1000")
+    kernel, _ = prepare(TOP / "tests" / ".cache" / "images" / "busybox")
+    once = initramfs("once", {"init": INIT % "/bin/busybox true"})
+    stays = initramfs("stays", {"init": INIT % "/bin/busybox sleep 1000"})
     microvm = "microvm,pic=off,pit=off,rtc=off,isa-serial=off"
     contenders = {
-        "moat": moat("--rm", "busybox", "true"),
+        "moat": starts("--rm", "busybox", "true"),
         "qemu-q35": qemu("q35", kernel, once),
         "qemu-microvm": qemu(microvm, kernel, once),
     }
     out = csv.writer(sys.stdout, lineterminator="\n")
-    print("== vm_run.csv")
-    print(f"# {json.dumps(facts(), sort_keys=True)}")
+    print_file("vm_run.csv", facts())
     out.writerow("case contender round wall_ns cpu_ns rusage_ns machine_ns quiet".split())
     for number in range(rounds + 1):
-        names = list(contenders)
-        for name in names[number % len(names):] + names[: number % len(names)]:  # fmt: skip
+        for name in rotated(contenders, number):
             busy, started = busy_ns(), time.perf_counter_ns()
             subprocess.run(contenders[name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
             wall = time.perf_counter_ns() - started
@@ -172,16 +100,15 @@ def main():
             busy = busy_ns() - busy
             if number > 0:  # the first is a warm-up
                 out.writerow(("vm_run", name, number, wall, busy, busy, busy, 1))
-    print("== vm_run.memory.csv")
+    print_file("vm_run.memory.csv", None)
     out.writerow(("contender", "processes", "pss_kib"))
     out.writerow(("moat", 1, weigh_moat()))
     out.writerow(("qemu-q35", 1, weigh_qemu(qemu("q35", kernel, stays))))
     out.writerow(("qemu-microvm", 1, weigh_qemu(qemu(microvm, kernel, stays))))
-    print("== vm_run.exits.csv")
+    print_file("vm_run.exits.csv", None)
     out.writerow(("contender", "exits"))
     for name, command in contenders.items():
-        out.writerow((name, exits_counted(command)))
-    print("== end")
+        out.writerow((name, exits_of(command)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A figure is the median of its samples.  A ratio is paired: the median, over the 
 took part, of one contender's sample divided by the other's of the same round, which is firmer on a
 shared machine than a ratio of medians."""
 
+import copy
 import csv
 import json
 import pathlib
@@ -26,6 +27,10 @@ the removal. Figures are medians. *Against moat* divides a contender's sample by
 round: 2.0 means twice moat's. Only ratios within one table hold; the machine is shared.
 """
 
+IN_LAB = """One boot of the lab: nested KVM on a processor in software. All guests have the same kernel,
+256 MiB, one processor and the same programs; each round starts them anew. qemu is QEMU's q35 with
+virtio-pci devices."""
+
 EXPLAINED = {
     "run_rm_none": """Every sample's output shows Seccomp 2, Docker's 14 capabilities, the memory, CPU
 and process limits, PID 1, and namespaces other than the caller's (`results/proof/`). crun and runc run
@@ -38,6 +43,12 @@ of its CPU time: crun-bare, without one, shows what is left.""",
 uncompressed kernel with 256 MiB. moat brings up the image's EROFS file systems, an overlay, vsock and the
 workload behind its container wall; QEMU's guests have an initramfs with busybox and an init that runs `true`
 and switches off. CPU is the whole lab's.""",
+    "vm_net": f"""{IN_LAB} iperf3 over a tap on moat's bridge, between the guest and the lab itself. *Per
+second* is MB; CPU, the whole lab's, and exits are for 1000 of them.""",
+    "vm_disk": f"""{IN_LAB} fio past the guest's page cache (libaio), on a file of its ext4 disk, which is a
+file of the lab's and rests in the lab's page cache until the guest flushes: in blocks of 128 KiB, 8 at a
+time (MB), and of 4 KiB, 16 at a time (requests). With moat an overlay stands above the ext4. CPU, the
+whole lab's, and exits are for 1000 MB or 1000 requests.""",
     "load": """The floor program inflates (isa-l), hashes and writes the same bytes on two cores; with
 floor-sync (where it was measured) they are also on the disk before it ends, as moat's layers and blobs
 are (docker's and podman's are not). moat writes the compressed blobs as well, and hashes them. Each
@@ -51,20 +62,31 @@ class Samples:
             self.facts = json.loads(file.readline().removeprefix("# "))
             self.rows = list(csv.DictReader(file))
 
+    def part(self, name):
+        """The samples of one part of the case."""
+        chosen = copy.copy(self)
+        chosen.rows = [row for row in self.rows if row["case"] == name]
+        return chosen
+
     def contenders(self):
         return list(dict.fromkeys(sorted(row["contender"] for row in self.rows)))
 
     def by_round(self, contender, figure):
         return {
-            row["round"]: int(row[COLUMN[figure]])
+            row["round"]: int(row[COLUMN[figure]]) / float(row.get("amount", 1))
             for row in self.rows
             if row["contender"] == contender
         }
 
+    def exits(self, contender):
+        """Of guests, for what one figure is for."""
+        rows = [row for row in self.rows if row["contender"] == contender]
+        return statistics.median(int(row["exits"]) / float(row["amount"]) for row in rows)
+
     def count(self, contender):
         """How many; those whose world would not become quiet, so that CPU time lacks, are named."""
         rows = [row for row in self.rows if row["contender"] == contender]
-        restless = sum(row["quiet"] == "0" for row in rows)
+        restless = sum(row.get("quiet") == "0" for row in rows)
         return f"{len(rows)} ({restless} restless)" if restless else str(len(rows))
 
     def median_ms(self, contender, figure):
@@ -145,6 +167,40 @@ def case_table(case, samples):
     return table(head, rows)
 
 
+def parts_table(case, samples):
+    """As case_table, with a row for each part and contender."""
+    rows = []
+    for part in case.parts:
+        of_part = samples.part(part.name)
+        for name in (c.name for c in case.contenders if c.name in of_part.contenders()):
+            low, high = (part.per * 1000 / ms for ms in of_part.quartiles_ms(name, "wall"))
+            rows.append((
+                f"{part.name}, {part.unit}",
+                name,
+                number(part.per * 1000 / of_part.median_ms(name, "wall")),
+                f"{number(high)} - {number(low)}",
+                number(of_part.median_ms(name, "cpu")),
+                *(number(of_part.ratio(name, OURS, figure)) for figure in ("wall", "cpu")),
+                number(of_part.exits(name)),
+                of_part.count(name),
+            ))  # fmt: skip
+    head = "|per second|quartiles|CPU ms|wall against moat|CPU against moat|exits|samples".split("|")
+    return table(("", *head), rows)
+
+
+def losses_line(case, samples):
+    """Where moat is behind, in one line."""
+    behind = []
+    for part in case.parts:
+        of_part = samples.part(part.name)
+        for name in of_part.contenders():
+            ratios = [(figure, of_part.ratio(OURS, name, figure)) for figure in COLUMN if name != OURS]
+            worse = [f"{figure} {number(ratio)}" for figure, ratio in ratios if ratio and ratio > 1.05]
+            if worse:
+                behind.append(f"{part.name} {' and '.join(worse)} times {name}'s")
+    return f"moat loses: {'; '.join(behind) or 'nowhere'}.\n"
+
+
 def memory_table(what, rows):
     return table(
         (what, "processes", "KiB of PSS each"),
@@ -192,12 +248,17 @@ def write(results, path):
             parts.append(EXPLAINED[case.name] + "\n")
         if samples.facts.get("image") and case.name == "load":
             parts.append(image_line(samples.facts["image"]))
-        parts.append(case_table(case, samples))
+        if case.parts:
+            parts += [parts_table(case, samples), losses_line(case, samples)]
+        else:
+            parts.append(case_table(case, samples))
         if case.name in memory:
             what = "without its guest's memory" if case.in_lab else "monitors"
             parts.append(memory_table(what, memory[case.name]))
+        counted = results / f"{case.name}.exits.csv"
+        if counted.exists():
+            parts.append(exits_line(counted))
         if case.in_lab:
-            parts.append(exits_line(results / f"{case.name}.exits.csv"))
             parts.append(lab_line(samples.facts))
         versions = ", ".join(f"{n}: {v}" for n, v in sorted(samples.facts["versions"].items()))
         parts.append(f"Versions: {versions}.\n")
