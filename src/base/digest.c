@@ -4,11 +4,11 @@
  * not needed. */
 #include "base/digest.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/library.h"
 #include "base/mem.h"
 
 /* gnutls/crypto.h, gnutls/gnutls.h */
@@ -31,34 +31,18 @@ static struct {
 	struct err err; /* why loading failed; kind is ERR_NONE when it did not */
 } library = { .once = PTHREAD_ONCE_INIT };
 
-static const struct symbol {
-	const char *name;
-	size_t offset;
-} symbols[] = {
-	{ "gnutls_hash", offsetof(struct gnutls, hash) },
-	{ "gnutls_hash_deinit", offsetof(struct gnutls, hash_deinit) },
-	{ "gnutls_hash_fast", offsetof(struct gnutls, hash_fast) },
-	{ "gnutls_hash_init", offsetof(struct gnutls, hash_init) },
-	{ "gnutls_hash_output", offsetof(struct gnutls, hash_output) },
-};
-
 static void load(void)
 {
-	void *handle = dlopen("libgnutls.so.30", RTLD_NOW | RTLD_LOCAL);
-	if (handle == NULL) {
-		(void)err_set(&library.err, ERR_UNSUPPORTED,
-			"load libgnutls.so.30 for SHA-256: %s (install libgnutls30)", dlerror());
+	static const struct library gnutls = { "libgnutls.so.30", "libgnutls30", "for SHA-256" };
+	const struct library_symbol symbols[] = {
+		{ "gnutls_hash", &library.gnutls.hash },
+		{ "gnutls_hash_deinit", &library.gnutls.hash_deinit },
+		{ "gnutls_hash_fast", &library.gnutls.hash_fast },
+		{ "gnutls_hash_init", &library.gnutls.hash_init },
+		{ "gnutls_hash_output", &library.gnutls.hash_output },
+	};
+	if (library_load(&gnutls, symbols, ARRAY_LEN(symbols), &library.err) < 0)
 		return;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-		void *symbol = dlsym(handle, symbols[i].name);
-		if (symbol == NULL) {
-			(void)err_set(&library.err, ERR_UNSUPPORTED, "libgnutls.so.30 lacks %s",
-				symbols[i].name);
-			return;
-		}
-		memcpy((char *)&library.gnutls + symbols[i].offset, &symbol, sizeof(symbol));
-	}
 	/* What it opens or asks the processor on first use happens now, before a jail is closed. */
 	unsigned char digest[SHA256_BYTES];
 	if (library.gnutls.hash_fast(GNUTLS_DIG_SHA256, "", 0, digest) < 0)

@@ -3,12 +3,11 @@
  * A process of its own, because libnftables aborts in select() when it is opened above descriptor
  * 1023, and is loaded in no other process, for its start-up cost and its licence.  The library is
  * opened before anything is read. */
-#include <dlfcn.h>
 #include <nftables/libnftables.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "base/fd.h"
+#include "base/library.h"
 #include "net/net.h"
 
 #define LIBRARY "libnftables.so.1"
@@ -24,26 +23,14 @@ struct nftables {
 
 static int load(struct nftables *ret, struct err *err)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL); /* stays until the process ends */
-	if (library == NULL)
-		return err_set(err, ERR_UNSUPPORTED,
-			"cannot load " LIBRARY ": install the package libnftables1");
-	const struct {
-		const char *name;
-		void *slot;
-	} symbols[] = {
+	static const struct library library = { LIBRARY, "libnftables1", "for the firewall" };
+	const struct library_symbol symbols[] = {
 		{ "nft_ctx_new", &ret->ctx_new },
 		{ "nft_ctx_buffer_error", &ret->ctx_buffer_error },
 		{ "nft_ctx_get_error_buffer", &ret->ctx_get_error_buffer },
 		{ "nft_run_cmd_from_buffer", &ret->run_cmd_from_buffer },
 	};
-	for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-		void *address = dlsym(library, symbols[i].name);
-		if (address == NULL)
-			return err_set(err, ERR_UNSUPPORTED, LIBRARY " has no %s", symbols[i].name);
-		memcpy(symbols[i].slot, &address, sizeof(address));
-	}
-	return 0;
+	return library_load(&library, symbols, ARRAY_LEN(symbols), err);
 }
 
 int net_firewall_main(struct err *err)

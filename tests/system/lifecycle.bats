@@ -397,7 +397,7 @@ load ../lib/common
 
 @test "inspect says what Docker says" {
 	local id
-	id=$(moat run -d --name full -e A=1 -w /etc -u alice -m 64m --cpus 0.5 --pids-limit 50 \
+	id=$(moat run -d --name full -e A=1 -w /etc -u alice -m 128m --cpus 0.5 --pids-limit 50 \
 		--label l=1 --hostname box busybox sleep 1000)
 	moat inspect full >"$TEST_DIR/full"
 	value() {
@@ -414,7 +414,7 @@ load ../lib/common
 	[ "$(value Config Hostname)" = box ]
 	[ "$(value Config Image)" = busybox ]
 	[[ $(value Image) == sha256:* ]]
-	[ "$(value HostConfig Memory)" = 67108864 ]
+	[ "$(value HostConfig Memory)" = 134217728 ]
 	[ "$(value HostConfig NanoCpus)" = 500000000 ]
 	[ "$(value HostConfig PidsLimit)" = 50 ]
 	[[ $(value State StartedAt) =~ ^20.*Z$ ]]
