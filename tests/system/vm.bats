@@ -230,6 +230,13 @@ upper_of() {
 	echo "$MOAT_ROOT/workloads/$(of "$1" Id)/upper.ext4"
 }
 
+# disk_is_clean NAME: it was unmounted (e2fsck -n lets a journal pass that is to be replayed).
+disk_is_clean() {
+	e2fsck -fn "$(upper_of "$1")"
+	run -0 dumpe2fs -h "$(upper_of "$1")"
+	[[ $output != *needs_recovery* ]]
+}
+
 # takes_kib NAME MIN MAX: what its disk takes of the host's.
 takes_kib() {
 	local kib
@@ -279,9 +286,7 @@ takes_kib() {
 	for number in 1 2; do
 		eventually logs_have box "lines: $number"
 		moat stop -t 60 box
-		e2fsck -fn "$(upper_of box)"
-		run -0 dumpe2fs -h "$(upper_of box)"
-		[[ $output != *needs_recovery* ]]
+		disk_is_clean box
 		moat start box
 	done
 	eventually logs_have box 'lines: 3'
@@ -294,7 +299,7 @@ takes_kib() {
 	eventually logs_have box written
 	moat stop -t 1 box
 	[ "$(of box State ExitCode)" = 137 ]
-	e2fsck -fn "$(upper_of box)"
+	disk_is_clean box
 	moat start box
 	[ "$(moat exec box cat /kept)" = words ]
 	# Nor does a machine that does not answer hold up its end.
