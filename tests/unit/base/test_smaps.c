@@ -71,7 +71,8 @@ static void a_process_weighs_what_it_has_touched(void **state)
 	assert_true(touched >= before + 32 * MIB);
 	assert_int_equal(madvise(bytes, 32 * MIB, MADV_DONTDUMP), 0);
 	assert_int_equal(smaps_read(&self, "dd", &marked), 0);
-	assert_true(marked < before + 4 * MIB);
+	/* Not against before: a sanitizer keeps books on what was touched. */
+	assert_true(marked + 32 * MIB < touched + 4 * MIB);
 	assert_int_equal(munmap(bytes, 32 * MIB), 0);
 }
 
