@@ -69,8 +69,12 @@ static bool probe(struct engine *engine, struct text *why_not)
 		return false;
 	}
 	const struct cpu_accel *accel;
+	AUTO_DONE(kernel) kernel = { .image_fd = -1, .modules_fd = -1 };
 	struct err err = { 0 };
-	if (accel_choose(engine, "auto", &accel, &err) == 0)
+	int r = accel_choose(engine, "auto", &accel, &err);
+	if (r == 0)
+		r = kernels_open(engine, NULL, &kernel, &err);
+	if (r == 0)
 		return true;
 	text_puts(why_not, err.message);
 	return false;
