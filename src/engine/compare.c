@@ -58,11 +58,12 @@ static int measure_run(struct engine *engine, const struct backend *backend, con
 }
 
 /* The kernel as the workload sees it. */
-static int measure_kernel(struct engine *engine, const char *id, struct engine_measure *row)
+static int measure_kernel(struct engine *engine, const char *id, struct engine_measure *row,
+	struct err *err)
 {
 	int pair[2];
 	if (pipe2(pair, O_CLOEXEC) < 0)
-		return -errno;
+		return err_sys(err, errno, "make a pipe");
 	AUTO_CLOSE int read_end = pair[0];
 	AUTO_CLOSE int write_end = pair[1];
 	AUTO_DONE(engine_exec) exec = { 0 };
@@ -70,14 +71,13 @@ static int measure_kernel(struct engine *engine, const char *id, struct engine_m
 	strv_add(&exec.args, KERNEL_FILE);
 	const struct engine_stdio stdio = { .in = -1, .out = write_end, .err = -1 };
 	int status;
-	int r = engine_exec(engine, id, &exec, &stdio, &status, NULL);
+	int r = engine_exec(engine, id, &exec, &stdio, &status, err);
 	(void)close(TAKE_FD(write_end));
 	AUTO_DONE(text) text = { 0 };
 	if (r == 0)
-		r = fd_read_text(read_end, sizeof(row->kernel), "the kernel's release", &text,
-			NULL);
+		r = fd_read_text(read_end, sizeof(row->kernel), "the kernel's release", &text, err);
 	if (r == 0 && text.len == 0)
-		r = -ENODATA;
+		r = err_set(err, ERR_NOT_FOUND, "cat says nothing");
 	if (r == 0)
 		(void)snprintf(row->kernel, sizeof(row->kernel), "%.*s",
 			(int)strcspn(text.data, "\n"), text.data);
@@ -115,12 +115,15 @@ static int measure_held(struct engine *engine, const struct backend *backend, co
 	strv_add(&spec.args, HELD_SECONDS);
 	AUTO_FREE char *id = NULL;
 	int status;
-	if (engine_run(engine, &spec, NULL, &id, &status, NULL) < 0) {
-		(void)snprintf(row->kernel, sizeof(row->kernel), "not shown: no sleep in it");
+	struct err why = { 0 };
+	int r = engine_run(engine, &spec, NULL, &id, &status, &why);
+	bool is_held = r == 0;
+	if (is_held)
+		r = measure_kernel(engine, id, row, &why);
+	if (r < 0)
+		(void)snprintf(row->kernel, sizeof(row->kernel), "not shown: %.80s", why.message);
+	if (!is_held)
 		return 0;
-	}
-	if (measure_kernel(engine, id, row) < 0)
-		(void)snprintf(row->kernel, sizeof(row->kernel), "not shown: no cat in it");
 	(void)!measure_wall_memory(engine, backend, id, row);
 	return engine_remove(engine, id, true, err);
 }

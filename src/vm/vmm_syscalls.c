@@ -1,3 +1,4 @@
+/* vmm_syscalls - see vmm_syscalls.h. */
 #include "vm/vmm_syscalls.h"
 
 #include <linux/if_tun.h>

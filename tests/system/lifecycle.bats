@@ -458,3 +458,10 @@ load ../lib/common
 	[[ ${lines[2]} == "vm ("*")"*[0-9]* || ${lines[3]} == "vm: "* ]]
 	[ -z "$(moat ps -aq)" ]
 }
+
+@test "compare says why it cannot show an image's kernel" {
+	image bare --copy bin/true="$(command -v busybox)"
+	run -0 moat compare bare true
+	[[ ${lines[1]} == container*"not shown: "*sleep* ]]
+	[ -z "$(moat ps -aq)" ]
+}

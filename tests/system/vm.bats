@@ -10,7 +10,6 @@ vm() {
 
 needs_machines() {
 	not_on no-hardware-vm
-	import_kernel
 }
 
 @test "a host without a usable accelerator refuses a machine at once and says why" {
