@@ -16,6 +16,8 @@
 #define SPEC(field) offsetof(struct run_options, spec.field)
 static const struct option_row rows[] = {
 	{ "cpus", 0, OPTION_STRING, AT(cpus), "NUMBER", "CPUs it may use, such as 1.5", NULL },
+	{ "accel", 0, OPTION_STRING, SPEC(accel), "NAME",
+		"What runs a machine's instructions: kvm, soft or auto", NULL },
 	{ "detach", 'd', OPTION_FLAG, SPEC(detach), NULL, "Run in the background and print the id",
 		NULL },
 	{ "detach-keys", 0, OPTION_STRING, AT(detach_keys), "KEYS",

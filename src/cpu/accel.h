@@ -8,20 +8,26 @@
 
 struct cpu_accel {
 	const char *name;
+	const char *boundary; /* what keeps the guest inside: "hardware", "seccomp" */
+	bool wants_shared_memory;
+	bool by_name_only; /* "auto" does not take it */
+	/* System calls that its threads make while a guest runs, beside what every machine needs.
+	 */
+	const int *syscalls;
+	size_t syscalls_len;
 	bool (*probe)(struct text *why_not);
 	int (*open)(int *ret_fd, struct err *err);
 
-	int (*machine_new)(int take_fd, unsigned cpus, struct cpu_machine **ret_machine,
-		struct err *err);
+	int (*machine_new)(int take_fd, unsigned cpus, const struct cpu_bus *bus,
+		struct cpu_machine **ret_machine, struct err *err);
 	void (*machine_free)(struct cpu_machine *machine);
-	int (*machine_map)(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
-		bool read_only, struct err *err);
+	int (*machine_map)(struct cpu_machine *machine, const struct cpu_memory *memory,
+		struct err *err);
 	int (*machine_ioeventfd)(struct cpu_machine *machine, int fd, uint64_t address,
 		unsigned len, bool is_pio, bool add, struct err *err);
 	int (*machine_route_msi)(struct cpu_machine *machine, unsigned gsi, uint64_t address,
 		uint32_t data, struct err *err);
-	int (*machine_irqfd)(struct cpu_machine *machine, unsigned gsi, int fd, bool add,
-		struct err *err);
+	void (*machine_interrupt)(struct cpu_machine *machine, unsigned gsi);
 	int (*machine_irq_line)(struct cpu_machine *machine, unsigned pin, bool level,
 		struct err *err);
 
@@ -31,12 +37,13 @@ struct cpu_accel {
 	int (*vcpu_set_state)(struct cpu_vcpu *vcpu, const struct cpu_state *state,
 		struct err *err);
 	int (*vcpu_get_state)(struct cpu_vcpu *vcpu, struct cpu_state *ret_state, struct err *err);
-	int (*vcpu_run)(struct cpu_vcpu *vcpu, struct cpu_exit *ret_exit, struct err *err);
+	int (*vcpu_run)(struct cpu_vcpu *vcpu, enum cpu_exit *ret_exit, struct err *err);
 	void (*vcpu_kick)(struct cpu_vcpu *vcpu);
 };
 
 struct cpu_machine {
 	const struct cpu_accel *accel;
+	struct cpu_bus bus;
 };
 struct cpu_vcpu {
 	const struct cpu_accel *accel;

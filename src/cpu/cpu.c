@@ -17,11 +17,13 @@ static int find_usable(const struct cpu_accel **ret_accel, struct err *err)
 	AUTO_DONE(text) reasons = { 0 };
 	for (size_t i = 0; i < ARRAY_LEN(accels); i++) {
 		AUTO_DONE(text) why_not = { 0 };
+		if (accels[i]->by_name_only)
+			continue;
 		if (accels[i]->probe(&why_not)) {
 			*ret_accel = accels[i];
 			return 0;
 		}
-		text_printf(&reasons, "%s%s: %s", i > 0 ? "; " : "", accels[i]->name,
+		text_printf(&reasons, "%s%s: %s", reasons.len > 0 ? "; " : "", accels[i]->name,
 			text_string(&why_not));
 	}
 	return err_set(err, ERR_UNSUPPORTED, "this host runs no virtual machines (%s)",
@@ -56,15 +58,36 @@ bool cpu_accel_probe(const struct cpu_accel *accel, struct text *why_not)
 	return accel->probe(why_not);
 }
 
+const char *cpu_accel_boundary(const struct cpu_accel *accel)
+{
+	return accel->boundary;
+}
+
+bool cpu_accel_is_by_name_only(const struct cpu_accel *accel)
+{
+	return accel->by_name_only;
+}
+
+const int *cpu_accel_syscalls(const struct cpu_accel *accel, size_t *ret_len)
+{
+	*ret_len = accel->syscalls_len;
+	return accel->syscalls;
+}
+
+bool cpu_accel_wants_shared_memory(const struct cpu_accel *accel)
+{
+	return accel->wants_shared_memory;
+}
+
 int cpu_accel_open(const struct cpu_accel *accel, int *ret_fd, struct err *err)
 {
 	return accel->open(ret_fd, err);
 }
 
 int cpu_machine_new(const struct cpu_accel *accel, int take_accel_fd, unsigned cpus,
-	struct cpu_machine **ret_machine, struct err *err)
+	const struct cpu_bus *bus, struct cpu_machine **ret_machine, struct err *err)
 {
-	return accel->machine_new(take_accel_fd, cpus, ret_machine, err);
+	return accel->machine_new(take_accel_fd, cpus, bus, ret_machine, err);
 }
 
 void cpu_machine_free(struct cpu_machine *machine)
@@ -73,10 +96,9 @@ void cpu_machine_free(struct cpu_machine *machine)
 		machine->accel->machine_free(machine);
 }
 
-int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
-	bool read_only, struct err *err)
+int cpu_machine_map(struct cpu_machine *machine, const struct cpu_memory *memory, struct err *err)
 {
-	return machine->accel->machine_map(machine, gpa, host, size, read_only, err);
+	return machine->accel->machine_map(machine, memory, err);
 }
 
 int cpu_machine_ioeventfd(struct cpu_machine *machine, int fd, uint64_t address, unsigned len,
@@ -91,9 +113,9 @@ int cpu_machine_route_msi(struct cpu_machine *machine, unsigned gsi, uint64_t ad
 	return machine->accel->machine_route_msi(machine, gsi, address, data, err);
 }
 
-int cpu_machine_irqfd(struct cpu_machine *machine, unsigned gsi, int fd, bool add, struct err *err)
+void cpu_machine_interrupt(struct cpu_machine *machine, unsigned gsi)
 {
-	return machine->accel->machine_irqfd(machine, gsi, fd, add, err);
+	machine->accel->machine_interrupt(machine, gsi);
 }
 
 int cpu_machine_irq_line(struct cpu_machine *machine, unsigned pin, bool level, struct err *err)
@@ -123,7 +145,7 @@ int cpu_vcpu_get_state(struct cpu_vcpu *vcpu, struct cpu_state *ret_state, struc
 	return vcpu->accel->vcpu_get_state(vcpu, ret_state, err);
 }
 
-int cpu_vcpu_run(struct cpu_vcpu *vcpu, struct cpu_exit *ret_exit, struct err *err)
+int cpu_vcpu_run(struct cpu_vcpu *vcpu, enum cpu_exit *ret_exit, struct err *err)
 {
 	return vcpu->accel->vcpu_run(vcpu, ret_exit, err);
 }

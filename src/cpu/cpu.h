@@ -25,6 +25,15 @@ const struct cpu_accel *cpu_accel_at(size_t index);
  * guest, in a few milliseconds, and never believes flags alone.  why_not tells a person what is
  * missing and what would help. */
 MUST_CHECK bool cpu_accel_probe(const struct cpu_accel *accel, struct text *why_not);
+/* What keeps its guests inside, in a word for people: "hardware", or "seccomp" (and a jail). */
+const char *cpu_accel_boundary(const struct cpu_accel *accel);
+/* Whether only who names it gets it. */
+bool cpu_accel_is_by_name_only(const struct cpu_accel *accel);
+/* The numbers of the system calls that it makes while a guest runs, for the list of those that are
+ * allowed then; static. */
+const int *cpu_accel_syscalls(const struct cpu_accel *accel, size_t *ret_len);
+/* Whether a guest's RAM has to be a file that others can map. */
+bool cpu_accel_wants_shared_memory(const struct cpu_accel *accel);
 /* Opens what the accelerator needs of the host (/dev/kvm), before the jail closes.  The descriptor
  * is the caller's; -1 where none is needed. */
 MUST_CHECK int cpu_accel_open(const struct cpu_accel *accel, int *ret_fd, struct err *err);
@@ -32,31 +41,48 @@ MUST_CHECK int cpu_accel_open(const struct cpu_accel *accel, int *ret_fd, struct
 /* ---- one machine ---- */
 
 struct cpu_machine;
-/* accel_fd is from cpu_accel_open().  The machine has an interrupt controller for `cpus` vCPUs:
- * local APICs, an IOAPIC with 24 pins (and the legacy PIC and PIT, which Linux still probes). */
+/* What answers the guest's accesses that are neither memory's nor the interrupt controllers':
+ * called from the vCPU's thread.  size: 1, 2, 4 or 8 bytes, of which a read fills in all. */
+struct cpu_bus {
+	void (*io)(void *context, uint16_t port, void *bytes, uint32_t size, bool is_write);
+	void (*mmio)(void *context, uint64_t gpa, void *bytes, uint32_t size, bool is_write);
+	void *context; /* borrowed */
+};
+/* accel_fd is from cpu_accel_open(); bus is copied.  The machine has an interrupt controller for
+ * `cpus` vCPUs: local APICs, an IOAPIC with 24 pins (and the legacy PIC and PIT, which Linux still
+ * probes). */
 MUST_CHECK int cpu_machine_new(const struct cpu_accel *accel, int take_accel_fd, unsigned cpus,
-	struct cpu_machine **ret_machine, struct err *err);
+	const struct cpu_bus *bus, struct cpu_machine **ret_machine, struct err *err);
 void cpu_machine_free(struct cpu_machine *machine); /* NULL is fine; after all its vCPUs */
 DEFINE_AUTO(cpu_machine)
 
-/* Guest-physical [gpa, gpa + size) is host memory at host (page aligned, owned by the caller, which
- * keeps it mapped for the machine's life). */
-MUST_CHECK int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
-	bool read_only, struct err *err);
+/* Memory of the host's that becomes the guest's: page aligned, owned by the caller, which keeps it
+ * mapped for the machine's life. */
+struct cpu_memory {
+	uint64_t gpa, size;
+	void *host;
+	bool is_read_only;
+	/* The file that is mapped there (shared), for an accelerator that wants to map it
+	 * elsewhere, too; -1: none.  Borrowed, for the machine's life. */
+	int fd;
+	uint64_t offset, file_size; /* what lies beyond file_size bytes is zeros, and in no file */
+};
+MUST_CHECK int cpu_machine_map(struct cpu_machine *machine, const struct cpu_memory *memory,
+	struct err *err);
 
 /* A write of len bytes (0: any) at guest address makes fd (an eventfd, borrowed) readable, and the
  * vCPU does not exit.  is_pio: an I/O port, else memory. */
 MUST_CHECK int cpu_machine_ioeventfd(struct cpu_machine *machine, int fd, uint64_t address,
 	unsigned len, bool is_pio, bool add, struct err *err);
-/* Message-signalled interrupts: route number gsi (24 .. CPU_ROUTES_MAX - 1) sends this message
- * whenever fd (an eventfd, borrowed) is written.  Set again to change the message; attached once.
- */
+/* Message-signalled interrupts: route number gsi (24 .. CPU_ROUTES_MAX - 1) sends this message. Set
+ * again to change it. */
 #define CPU_ROUTES_FIRST 24
 #define CPU_ROUTES_MAX 1024
 MUST_CHECK int cpu_machine_route_msi(struct cpu_machine *machine, unsigned gsi, uint64_t address,
 	uint32_t data, struct err *err);
-MUST_CHECK int cpu_machine_irqfd(struct cpu_machine *machine, unsigned gsi, int fd, bool add,
-	struct err *err);
+/* Sends the message of a route that has been set; from any thread, without a lock and without
+ * stopping the guest. */
+void cpu_machine_interrupt(struct cpu_machine *machine, unsigned gsi);
 /* A level on an IOAPIC pin, for the few devices that have no messages (serial port). */
 MUST_CHECK int cpu_machine_irq_line(struct cpu_machine *machine, unsigned pin, bool level,
 	struct err *err);
@@ -82,20 +108,9 @@ struct cpu_state {
 	uint64_t cr0, cr2, cr3, cr4, efer;
 };
 
-enum cpu_exit_kind {
-	CPU_EXIT_NONE,   /* a signal or a kick: look around and go on */
-	CPU_EXIT_IO,     /* port access */
-	CPU_EXIT_MMIO,   /* memory that is not mapped */
+enum cpu_exit {
+	CPU_EXIT_KICKED, /* by cpu_vcpu_kick() or a signal: look around and go on */
 	CPU_EXIT_RESET,  /* triple fault or the like: the guest wants to start again */
-	CPU_EXIT_FAILED, /* the accelerator cannot go on; err says why */
-};
-struct cpu_exit {
-	enum cpu_exit_kind kind;
-	bool is_write;
-	uint8_t size;   /* 1, 2, 4 or 8 bytes a value */
-	uint32_t count; /* values, one after the other (string I/O); 1 for memory */
-	uint64_t address;
-	uint8_t *data; /* borrowed until the next run: written values, or where to put read ones */
 };
 
 struct cpu_vcpu;
@@ -109,7 +124,8 @@ MUST_CHECK int cpu_vcpu_set_state(struct cpu_vcpu *vcpu, const struct cpu_state 
 	struct err *err);
 MUST_CHECK int cpu_vcpu_get_state(struct cpu_vcpu *vcpu, struct cpu_state *ret_state,
 	struct err *err);
-/* Runs until something has to be done outside. */
-MUST_CHECK int cpu_vcpu_run(struct cpu_vcpu *vcpu, struct cpu_exit *ret_exit, struct err *err);
-/* From any thread: the running (or next) cpu_vcpu_run() returns soon with CPU_EXIT_NONE. */
+/* Runs the guest, and calls the machine's bus for what it accesses.  An error: the accelerator
+ * cannot go on. */
+MUST_CHECK int cpu_vcpu_run(struct cpu_vcpu *vcpu, enum cpu_exit *ret_exit, struct err *err);
+/* From any thread: the running (or next) cpu_vcpu_run() returns soon with CPU_EXIT_KICKED. */
 void cpu_vcpu_kick(struct cpu_vcpu *vcpu);

@@ -30,7 +30,7 @@ int accel_choose(struct engine *engine, const char *name, const struct cpu_accel
 	for (size_t i = 0; (accel = cpu_accel_at(i)) != NULL; i++) {
 		const char *row = cpu_accel_name(accel);
 		AUTO_DONE(text) why_not = { 0 };
-		if (!is_auto && strcmp(name, row) != 0)
+		if (is_auto ? cpu_accel_is_by_name_only(accel) : strcmp(name, row) != 0)
 			continue;
 		is_known = true;
 		if (is_usable(engine, accel, &why_not)) {
@@ -56,6 +56,8 @@ json *accel_describe(struct engine *engine)
 		json *row = json_new_object();
 		json_set_string(row, "Name", cpu_accel_name(accel));
 		json_set_bool(row, "Available", is_usable(engine, accel, &why_not));
+		json_set_string(row, "Boundary", cpu_accel_boundary(accel));
+		json_set_bool(row, "Automatic", !cpu_accel_is_by_name_only(accel));
 		json_set_string(row, "Reason", text_string(&why_not));
 		json_push(list, row);
 	}

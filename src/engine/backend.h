@@ -56,7 +56,7 @@ struct backend {
 	const char *(*accelerator)(struct engine *engine);
 	/* How many x86-64 system calls of the host's kernel are within reach of whoever has taken
 	 * the workload's side of the wall. */
-	unsigned (*host_calls)(void);
+	unsigned (*host_calls)(struct engine *engine);
 	/* Bytes of the host's memory that the wall needs for a workload beside what is the
 	 * workload's; its monitor, which stands behind every wall, aside. */
 	int (*own_memory)(const struct live *live, uint64_t *ret_bytes);

@@ -92,7 +92,9 @@ static int add_fd(struct creation *creation, json *object, const char *key, int 
 static int add_accel(struct creation *creation, struct err *err)
 {
 	int fd = -1;
-	int r = accel_choose(creation->launch->engine, "auto", &creation->accel, err);
+	const char *name = creation->launch->spec->accel;
+	int r = accel_choose(creation->launch->engine, name != NULL ? name : "auto",
+		&creation->accel, err);
 	if (r == 0)
 		r = cpu_accel_open(creation->accel, &fd, err);
 	if (r < 0)
@@ -380,6 +382,12 @@ static const char *accelerator(struct engine *engine)
 	return accel_choose(engine, "auto", &accel, NULL) == 0 ? cpu_accel_name(accel) : NULL;
 }
 
+static unsigned host_calls(struct engine *engine)
+{
+	const struct cpu_accel *accel;
+	return accel_choose(engine, "auto", &accel, NULL) == 0 ? vm_syscalls_count(accel) : 0;
+}
+
 static int own_memory(const struct live *live, uint64_t *ret_bytes)
 {
 	return vm_own_memory(&live->init, ret_bytes);
@@ -397,6 +405,6 @@ const struct backend backend_vm = {
 	.stats = workload_cgroup_stats,
 	.destroy = workload_cgroup_destroy,
 	.accelerator = accelerator,
-	.host_calls = vm_syscalls_count,
+	.host_calls = host_calls,
 	.own_memory = own_memory,
 };

@@ -133,7 +133,7 @@ static int measure(struct engine *engine, const struct backend *backend, const c
 {
 	if (backend->accelerator != NULL)
 		row->accelerator = backend->accelerator(engine);
-	row->host_calls = backend->host_calls();
+	row->host_calls = backend->host_calls(engine);
 	int r = measure_run(engine, backend, image, args, row, err);
 	return r < 0 ? r : measure_held(engine, backend, image, row, err);
 }

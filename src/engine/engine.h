@@ -47,6 +47,7 @@ struct workload_spec {
 	char *image;      /* owned, as all pointers here */
 	char *name;       /* NULL: made up */
 	char *isolation;  /* "container", "vm" */
+	char *accel;      /* a machine's accelerator, by name; NULL: the best that there is */
 	struct strv args; /* command and arguments; empty: the image's */
 	struct strv entrypoint;
 	bool has_entrypoint; /* an empty one clears the image's */

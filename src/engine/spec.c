@@ -16,6 +16,7 @@ static const struct member {
 	{                                                        \
 		key, type, offsetof(struct workload_spec, field) \
 	}
+	MEMBER("accel", MEMBER_STRING, accel),
 	MEMBER("args", MEMBER_STRV, args),
 	MEMBER("auto_remove", MEMBER_BOOL, auto_remove),
 	MEMBER("entrypoint", MEMBER_STRV, entrypoint),
@@ -272,6 +273,9 @@ int workload_spec_resolve(struct workload_spec *spec, const struct image_config 
 	default_string(&spec->workdir, config->working_dir, "/");
 	default_string(&spec->stop_signal, config->stop_signal, "SIGTERM");
 	default_string(&spec->isolation, NULL, "container");
+	if (spec->accel != NULL && strcmp(spec->isolation, "vm") != 0)
+		return err_set(err, ERR_INVALID,
+			"--accel %s is for a virtual machine: say --vm, too", spec->accel);
 	if (spec->workdir[0] != '/')
 		return err_set(err, ERR_INVALID,
 			"the working directory \"%s\" is invalid, it needs to be an absolute path",

@@ -5,10 +5,12 @@
 #include "vm/guest_mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -26,6 +28,7 @@ struct window {
 
 struct guest_mem {
 	uint8_t *base;          /* owned mapping */
+	int fd;                 /* owned; -1: the mapping is private */
 	uint64_t low, high;     /* bytes below the hole and at 4 GiB */
 	struct window *windows; /* owned; none changes once the guest runs */
 	size_t windows_len;
@@ -33,13 +36,18 @@ struct guest_mem {
 
 /* A guest's huge page is the host's only if both begin together, and kernels before 6.7 place a
  * mapping anywhere: one that is larger is cut to where such a page begins. */
-static uint8_t *map_aligned(uint64_t size)
+static uint8_t *map_aligned(uint64_t size, int fd)
 {
 	uint64_t larger = size + HUGE_PAGE_SIZE;
-	uint8_t *start = mmap(NULL, larger, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	uint8_t *start = mmap(NULL, larger, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE, fd, 0);
 	if (start == MAP_FAILED)
 		return NULL;
+	/* A file begins at its mapping's beginning, wherever that is. */
+	if (fd >= 0) {
+		(void)munmap(start + size, larger - size);
+		return start;
+	}
 	uint64_t before = -(uintptr_t)start % HUGE_PAGE_SIZE;
 	if (before > 0)
 		(void)munmap(start, before);
@@ -47,7 +55,18 @@ static uint8_t *map_aligned(uint64_t size)
 	return start + before;
 }
 
-int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err)
+/* It can neither shrink nor grow under whoever maps it. */
+static int make_file(uint64_t size, int *ret_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = memfd_create("moat-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_sys(err, errno, "make a memory file of %ju bytes", (uintmax_t)size);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int guest_mem_new(uint64_t size, bool is_shared, struct guest_mem **ret_mem, struct err *err)
 {
 	if (size == 0 || size % PAGE_SIZE != 0)
 		return err_set(err, ERR_INVALID, "RAM of %ju bytes is not whole pages",
@@ -55,7 +74,11 @@ int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err)
 	if (size > LIMIT_GUEST_BYTES)
 		return err_set(err, ERR_LIMIT, "%ju bytes of RAM: a machine has at most %ju",
 			(uintmax_t)size, (uintmax_t)LIMIT_GUEST_BYTES);
-	uint8_t *base = map_aligned(size);
+	AUTO_CLOSE int fd = -1;
+	int r = is_shared ? make_file(size, &fd, err) : 0;
+	if (r < 0)
+		return r;
+	uint8_t *base = map_aligned(size, fd);
 	if (base == NULL)
 		return err_sys(err, errno, "map %ju bytes of RAM", (uintmax_t)size);
 	/* A core file of this process is not the guest's; vm_own_memory() goes by it. */
@@ -65,6 +88,7 @@ int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err)
 
 	struct guest_mem *mem = NEW(guest_mem);
 	mem->base = base;
+	mem->fd = TAKE_FD(fd);
 	mem->low = size < GUEST_MEM_HOLE ? size : GUEST_MEM_HOLE;
 	mem->high = size - mem->low;
 	*ret_mem = mem;
@@ -76,6 +100,8 @@ void guest_mem_free(struct guest_mem *mem)
 	if (mem == NULL)
 		return;
 	(void)munmap(mem->base, mem->low + mem->high);
+	if (mem->fd >= 0)
+		(void)close(mem->fd);
 	free(mem->windows);
 	free(mem);
 }
@@ -139,6 +165,11 @@ int guest_mem_write(const struct guest_mem *mem, uint64_t gpa, const void *bytes
 	return 0;
 }
 
+int guest_mem_fd(const struct guest_mem *mem)
+{
+	return mem->fd;
+}
+
 uint64_t guest_mem_low(const struct guest_mem *mem)
 {
 	return mem->low;
@@ -163,5 +194,7 @@ int guest_mem_discard(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 		return -EFAULT;
 	if (offset % PAGE_SIZE != 0 || len % PAGE_SIZE != 0)
 		return -EINVAL;
-	return len == 0 || madvise(mem->base + offset, len, MADV_DONTNEED) == 0 ? 0 : -errno;
+	/* Of a file the pages stay until a hole takes their place. */
+	int advice = mem->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED;
+	return len == 0 || madvise(mem->base + offset, len, advice) == 0 ? 0 : -errno;
 }

@@ -17,8 +17,12 @@
 struct guest_mem;
 
 /* size: bytes, whole pages.  Private memory, in huge pages where the host has them to give: each
- * page of the host's costs the guest an exit at its first touch. */
-MUST_CHECK int guest_mem_new(uint64_t size, struct guest_mem **ret_mem, struct err *err);
+ * page of the host's costs the guest an exit at its first touch; or, if it has to be shared, a
+ * memory file (docs/decisions/0011). */
+MUST_CHECK int guest_mem_new(uint64_t size, bool is_shared, struct guest_mem **ret_mem,
+	struct err *err);
+/* The memory file, RAM from its first byte on; -1 where it is private.  Borrowed. */
+int guest_mem_fd(const struct guest_mem *mem);
 void guest_mem_free(struct guest_mem *mem); /* NULL is fine */
 DEFINE_AUTO(guest_mem)
 

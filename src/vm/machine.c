@@ -135,11 +135,27 @@ static int make_loop(void *context, struct err *err)
 
 static int make_memory(void *context, struct err *err)
 {
-	struct machine *machine = ((struct making *)context)->machine;
-	int r = guest_mem_new(machine->config->memory_bytes, &machine->mem, err);
+	struct making *making = context;
+	struct machine *machine = making->machine;
+	int r = guest_mem_new(machine->config->memory_bytes,
+		cpu_accel_wants_shared_memory(making->accel), &machine->mem, err);
 	if (r == 0)
 		machine->next_window = GUEST_MEM_HIGH + guest_mem_high(machine->mem);
 	return r;
+}
+
+static int map_ram(struct machine *machine, uint64_t gpa, uint64_t size, uint64_t offset,
+	struct err *err)
+{
+	const struct cpu_memory memory = {
+		.gpa = gpa,
+		.size = size,
+		.host = guest_mem_at(machine->mem, gpa, size),
+		.fd = guest_mem_fd(machine->mem),
+		.offset = offset,
+		.file_size = size,
+	};
+	return cpu_machine_map(machine->cpu, &memory, err);
 }
 
 static int make_cpu(void *context, struct err *err)
@@ -147,14 +163,13 @@ static int make_cpu(void *context, struct err *err)
 	struct making *making = context;
 	struct machine *machine = making->machine;
 	uint64_t low = guest_mem_low(machine->mem), high = guest_mem_high(machine->mem);
+	const struct cpu_bus bus = machine_cpu_bus(machine);
 	int r = cpu_machine_new(making->accel, TAKE_FD(making->accel_fd), machine->config->cpus,
-		&machine->cpu, err);
+		&bus, &machine->cpu, err);
 	if (r == 0)
-		r = cpu_machine_map(machine->cpu, 0, guest_mem_at(machine->mem, 0, low), low, false,
-			err);
+		r = map_ram(machine, 0, low, 0, err);
 	if (r == 0 && high > 0)
-		r = cpu_machine_map(machine->cpu, GUEST_MEM_HIGH,
-			guest_mem_at(machine->mem, GUEST_MEM_HIGH, high), high, false, err);
+		r = map_ram(machine, GUEST_MEM_HIGH, high, low, err);
 	return r;
 }
 

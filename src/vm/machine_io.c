@@ -65,8 +65,9 @@ static const struct {
 	{ 0x0cf8, 0x0cff, access_pci },
 };
 
-void machine_io(struct machine *machine, uint16_t port, void *bytes, uint32_t len, bool is_write)
+static void access_port(void *context, uint16_t port, void *bytes, uint32_t len, bool is_write)
 {
+	struct machine *machine = context;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (port >= rows[i].first && port <= rows[i].last &&
 			rows[i].access(machine, port, bytes, len, is_write))
@@ -76,12 +77,17 @@ void machine_io(struct machine *machine, uint16_t port, void *bytes, uint32_t le
 		memset(bytes, 0xff, len);
 }
 
-void machine_mmio(struct machine *machine, uint64_t address, void *bytes, uint32_t len,
-	bool is_write)
+static void access_memory(void *context, uint64_t address, void *bytes, uint32_t len, bool is_write)
 {
+	struct machine *machine = context;
 	(void)pthread_mutex_lock(&machine->lock);
 	bool is_done = pci_mmio(machine->bus, address, bytes, len, is_write);
 	(void)pthread_mutex_unlock(&machine->lock);
 	if (!is_done && !is_write)
 		memset(bytes, 0xff, len);
+}
+
+struct cpu_bus machine_cpu_bus(struct machine *machine)
+{
+	return (struct cpu_bus){ .io = access_port, .mmio = access_memory, .context = machine };
 }

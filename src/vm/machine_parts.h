@@ -77,7 +77,5 @@ MUST_CHECK int machine_threads_start(struct machine *machine, struct err *err);
 void machine_threads_open(struct machine *machine);
 /* False when one does not come back within a second: then the process has to end as it is. */
 MUST_CHECK bool machine_threads_stop(struct machine *machine);
-/* An access of the guest, by kind; all ones where nothing is. */
-void machine_io(struct machine *machine, uint16_t port, void *bytes, uint32_t len, bool is_write);
-void machine_mmio(struct machine *machine, uint64_t address, void *bytes, uint32_t len,
-	bool is_write);
+/* What answers the guest's accesses: all ones where nothing is. */
+struct cpu_bus machine_cpu_bus(struct machine *machine);

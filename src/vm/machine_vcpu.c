@@ -16,34 +16,17 @@
 
 enum { STACK_SIZE = 256 << 10, KICK_MS = 10, KICKS_MAX = 100 };
 
-static void handle(struct machine *machine, const struct cpu_exit *e)
-{
-	switch (e->kind) {
-	case CPU_EXIT_IO:
-		for (uint32_t i = 0; i < e->count; i++)
-			machine_io(machine, (uint16_t)e->address, e->data + (size_t)i * e->size,
-				e->size, e->is_write);
-		break;
-	case CPU_EXIT_MMIO: machine_mmio(machine, e->address, e->data, e->size, e->is_write); break;
-	case CPU_EXIT_RESET:
-		machine_end(machine, MACHINE_RESET, 125, "the guest has crashed (triple fault)",
-			NULL);
-		break;
-	case CPU_EXIT_NONE:
-	case CPU_EXIT_FAILED: break;
-	}
-}
-
 static void run(struct machine_thread *self)
 {
 	struct machine *machine = self->machine;
 	struct err err = { 0 };
 	int r = self->index == 0 ? cpu_vcpu_set_state(self->vcpu, &machine->start, &err) : 0;
 	while (r == 0 && !atomic_load(&machine->is_stopping)) {
-		struct cpu_exit e;
+		enum cpu_exit e;
 		r = cpu_vcpu_run(self->vcpu, &e, &err);
-		if (r == 0)
-			handle(machine, &e);
+		if (r == 0 && e == CPU_EXIT_RESET)
+			machine_end(machine, MACHINE_RESET, 125,
+				"the guest has crashed (triple fault)", NULL);
 	}
 	if (r < 0)
 		machine_end(machine, MACHINE_FAILED, 125, NULL, &err);

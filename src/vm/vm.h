@@ -22,13 +22,15 @@
 #include "base/err.h"
 #include "base/text.h"
 
+struct cpu_accel;
 struct proc_id;
 
 /* Body of the role. */
 int vm_main(int argc, char **argv);
 
-/* How many system calls of the host's kernel a machine's process may make while its guest runs. */
-unsigned vm_syscalls_count(void);
+/* How many system calls of the host's kernel a machine's process may make while its guest runs on
+ * that accelerator. */
+unsigned vm_syscalls_count(const struct cpu_accel *accel);
 /* What a machine's process takes of the host's memory beside what is its guest's: RAM, and pages of
  * files that the guest reads as memory.  -ESRCH when it has gone. */
 MUST_CHECK int vm_own_memory(const struct proc_id *machine, uint64_t *ret_bytes);

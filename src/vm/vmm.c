@@ -108,7 +108,7 @@ static int run_machine(struct config *config, struct err *err)
 	if (r == 0)
 		r = machine_new(config, TAKE_FD(accel_fd), accel, &machine, err);
 	if (r == 0)
-		r = vmm_syscalls_close(err);
+		r = vmm_syscalls_close(accel, err);
 	if (r == 0)
 		r = machine_load(machine, err);
 	if (r == 0)

@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -11,9 +12,11 @@
 
 #include "base/jail.h"
 #include "base/mem.h"
+#include "cpu/cpu.h"
 #include "vm/vm.h"
 
 #define NUMBERS_MAX 1024 /* above those of any row */
+#define MORE_MAX 16      /* of an accelerator */
 
 static const int syscalls[] = {
 #define SYSCALL(name) SYS_##name,
@@ -41,29 +44,40 @@ static const struct jail_rule fixed_rules[] = {
 	{ .syscall = SYS_tgkill, .mask = UINT32_MAX },
 };
 
-int vmm_syscalls_close(struct err *err)
+int vmm_syscalls_close(const struct cpu_accel *accel, struct err *err)
 {
+	size_t more_len;
+	const int *more = cpu_accel_syscalls(accel, &more_len);
+	int all[ARRAY_LEN(syscalls) + MORE_MAX];
+	CHECK(more_len <= MORE_MAX);
+	memcpy(all, syscalls, sizeof(syscalls));
+	if (more_len > 0)
+		memcpy(all + ARRAY_LEN(syscalls), more, more_len * sizeof(*more));
 	struct jail_rule rules[ARRAY_LEN(fixed_rules)];
 	for (size_t i = 0; i < ARRAY_LEN(fixed_rules); i++)
 		rules[i] = fixed_rules[i];
 	rules[ARRAY_LEN(fixed_rules) - 1].value = (uint32_t)getpid();
 	const struct jail jail = {
-		.syscalls = syscalls,
-		.syscalls_len = ARRAY_LEN(syscalls),
+		.syscalls = all,
+		.syscalls_len = ARRAY_LEN(syscalls) + more_len,
 		.rules = rules,
 		.rules_len = ARRAY_LEN(rules),
 	};
 	return jail_close(&jail, err);
 }
 
-unsigned vm_syscalls_count(void)
+unsigned vm_syscalls_count(const struct cpu_accel *accel)
 {
+	size_t more_len;
+	const int *more = cpu_accel_syscalls(accel, &more_len);
 	bool is_allowed[NUMBERS_MAX] = { false };
 	unsigned count = 0;
 	for (size_t i = 0; i < ARRAY_LEN(syscalls); i++)
 		is_allowed[syscalls[i]] = true;
 	for (size_t i = 0; i < ARRAY_LEN(fixed_rules); i++)
 		is_allowed[fixed_rules[i].syscall] = true;
+	for (size_t i = 0; i < more_len; i++)
+		is_allowed[more[i]] = true;
 	for (size_t i = 0; i < NUMBERS_MAX; i++)
 		count += is_allowed[i];
 	return count;

@@ -4,6 +4,8 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
+struct cpu_accel;
+
 /* From now on and for all threads: the rows of vm_syscalls.def and vm_syscall_rules.def, or the
  * process is killed. */
-MUST_CHECK int vmm_syscalls_close(struct err *err);
+MUST_CHECK int vmm_syscalls_close(const struct cpu_accel *accel, struct err *err);

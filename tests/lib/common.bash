@@ -45,7 +45,7 @@ setup_file() {
 accelerator() {
 	moat info --format '{{json .Accelerators}}' | python3 -IS -c '
 import json, sys
-usable = [row["Name"] for row in json.load(sys.stdin) if row["Available"]]
+usable = [row["Name"] for row in json.load(sys.stdin) if row["Available"] and row["Automatic"]]
 print(*usable[:1])
 sys.exit(not usable)'
 }

@@ -130,7 +130,7 @@ void rig_open(struct rig *rig, const struct virtio_ops *ops,
 	*rig = (struct rig){ .ops = ops };
 	rig->virtio.machine = &rig->machine;
 	CHECK(loop_new(&rig->machine.loop, &err) == 0);
-	CHECK(guest_mem_new(4 << 20, &rig->machine.mem, &err) == 0);
+	CHECK(guest_mem_new(4 << 20, false, &rig->machine.mem, &err) == 0);
 	for (unsigned i = 0; i < ops->queues; i++) {
 		struct loop_watch *watch = NULL; /* the loop's */
 		rig->virtio.again[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

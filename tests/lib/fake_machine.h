@@ -4,6 +4,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -44,13 +45,9 @@ struct cpu_machine {
 		uint64_t address;
 		uint32_t data;
 		unsigned sets;
-		int fd; /* -1: none */
+		atomic_uint messages;
 	} routes[FAKE_ROUTES_MAX];
-	struct {
-		uint64_t gpa, size;
-		void *host;
-		bool is_read_only;
-	} maps[FAKE_MAPS_MAX];
+	struct cpu_memory maps[FAKE_MAPS_MAX];
 	unsigned maps_len;
 	bool refuses_events, refuses_routes;
 };
@@ -79,8 +76,6 @@ static inline void fake_machine_init(struct machine *machine)
 		(struct machine){ .routes_end = FAKE_ROUTES_MAX, .next_window = UINT64_C(1) << 36 };
 	for (int i = 0; i < FAKE_EVENTS_MAX; i++)
 		machine->cpu.events[i].fd = -1;
-	for (int i = 0; i < FAKE_ROUTES_MAX; i++)
-		machine->cpu.routes[i].fd = -1;
 	machine->mem.low = fake_machine_ram(FAKE_LOW_BYTES);
 	machine->mem.high = fake_machine_ram(FAKE_HIGH_BYTES);
 	CHECK(loop_new(&machine->loop, NULL) == 0);
@@ -164,16 +159,11 @@ void machine_stop(struct machine *machine, enum machine_end end, int status)
 
 /* ---- cpu.h ---- */
 
-int cpu_machine_map(struct cpu_machine *machine, uint64_t gpa, void *host, uint64_t size,
-	bool read_only, struct err *err)
+int cpu_machine_map(struct cpu_machine *machine, const struct cpu_memory *memory, struct err *err)
 {
 	if (machine->maps_len == FAKE_MAPS_MAX)
 		return err_set(err, ERR_LIMIT, "no more mappings");
-	machine->maps[machine->maps_len].gpa = gpa;
-	machine->maps[machine->maps_len].size = size;
-	machine->maps[machine->maps_len].host = host;
-	machine->maps[machine->maps_len].is_read_only = read_only;
-	machine->maps_len++;
+	machine->maps[machine->maps_len++] = *memory;
 	return 0;
 }
 
@@ -208,21 +198,16 @@ int cpu_machine_route_msi(struct cpu_machine *machine, unsigned gsi, uint64_t ad
 	return 0;
 }
 
-int cpu_machine_irqfd(struct cpu_machine *machine, unsigned gsi, int fd, bool add, struct err *err)
+void cpu_machine_interrupt(struct cpu_machine *machine, unsigned gsi)
 {
-	(void)err;
-	CHECK(gsi < FAKE_ROUTES_MAX && add && machine->routes[gsi].fd < 0);
-	machine->routes[gsi].fd = fd;
-	return 0;
+	CHECK(gsi < FAKE_ROUTES_MAX && machine->routes[gsi].sets > 0);
+	(void)atomic_fetch_add(&machine->routes[gsi].messages, 1);
 }
 
 /* The messages that have come on a route since the last look. */
-static inline uint64_t fake_machine_messages(const struct machine *machine, unsigned gsi)
+static inline uint64_t fake_machine_messages(struct machine *machine, unsigned gsi)
 {
-	eventfd_t count = 0;
-	if (machine->cpu.routes[gsi].fd >= 0)
-		(void)!eventfd_read(machine->cpu.routes[gsi].fd, &count);
-	return count;
+	return atomic_exchange(&machine->cpu.routes[gsi].messages, 0);
 }
 
 /* A write of the guest: the accelerator's event if there is one at the address, else an exit. */

@@ -25,6 +25,9 @@ struct kvm_machine {
 	unsigned slots;       /* memory slots in use */
 	bool has_irqchip;
 	struct kvm_irq_routing *routing; /* owned: pins first, then messages */
+	/* Owned eventfds: what is written to one sends that route's message; -1: not yet.  Set
+	 * once, under the lock, before anybody sends. */
+	int event[CPU_ROUTES_MAX];
 };
 
 /* The interrupt controllers come with the first thing that needs them: KVM adds memory slots far
@@ -42,6 +45,6 @@ int kvm_vcpu_new(struct cpu_machine *machine, unsigned index, struct cpu_vcpu **
 void kvm_vcpu_free(struct cpu_vcpu *vcpu);
 int kvm_vcpu_set_state(struct cpu_vcpu *vcpu, const struct cpu_state *state, struct err *err);
 int kvm_vcpu_get_state(struct cpu_vcpu *vcpu, struct cpu_state *ret_state, struct err *err);
-int kvm_vcpu_run(struct cpu_vcpu *vcpu, struct cpu_exit *ret_exit, struct err *err);
+int kvm_vcpu_run(struct cpu_vcpu *vcpu, enum cpu_exit *ret_exit, struct err *err);
 void kvm_vcpu_kick(struct cpu_vcpu *vcpu);
 bool kvm_probe(struct text *why_not);

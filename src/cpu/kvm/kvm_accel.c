@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #include "base/mem.h"
@@ -133,6 +134,21 @@ static void set_message(struct kvm_irq_routing *routing, unsigned gsi, uint64_t 
 	routing->entries[i] = entry;
 }
 
+/* The first time a route is set: its event, which KVM turns into the message (irqfd). */
+static int make_event(struct kvm_machine *machine, unsigned gsi, struct err *err)
+{
+	if (machine->event[gsi] >= 0)
+		return 0;
+	AUTO_CLOSE int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return err_sys(err, errno, "make an event descriptor for an interrupt");
+	struct kvm_irqfd request = { .fd = (uint32_t)fd, .gsi = gsi };
+	if (ioctl(machine->fd, KVM_IRQFD, &request) < 0)
+		return err_sys(err, errno, "kvm: attach an event to interrupt %u", gsi);
+	machine->event[gsi] = TAKE_FD(fd);
+	return 0;
+}
+
 static int route_msi(struct cpu_machine *base, unsigned gsi, uint64_t address, uint32_t data,
 	struct err *err)
 {
@@ -144,23 +160,18 @@ static int route_msi(struct cpu_machine *base, unsigned gsi, uint64_t address, u
 		return r;
 	(void)pthread_mutex_lock(&machine->lock);
 	set_message(machine->routing, gsi, address, data);
-	r = ioctl(machine->fd, KVM_SET_GSI_ROUTING, machine->routing) < 0 ? -errno : 0;
+	if (ioctl(machine->fd, KVM_SET_GSI_ROUTING, machine->routing) < 0)
+		r = err_sys(err, errno, "kvm: route interrupt %u", gsi);
+	if (r == 0)
+		r = make_event(machine, gsi, err);
 	(void)pthread_mutex_unlock(&machine->lock);
-	return r < 0 ? err_sys(err, -r, "kvm: route interrupt %u", gsi) : 0;
+	return r;
 }
 
-static int irqfd(struct cpu_machine *base, unsigned gsi, int fd, bool add, struct err *err)
+static void interrupt(struct cpu_machine *base, unsigned gsi)
 {
-	struct kvm_irqfd request = {
-		.fd = (uint32_t)fd,
-		.gsi = gsi,
-		.flags = add ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
-	};
-	int r = kvm_machine_need_irqchip(of(base), err);
-	if (r == 0 && ioctl(of(base)->fd, KVM_IRQFD, &request) < 0)
-		r = err_sys(err, errno, "kvm: %s an event to interrupt %u",
-			add ? "attach" : "detach", gsi);
-	return r;
+	/* It fails only when 2^64 messages wait. */
+	(void)eventfd_write(of(base)->event[gsi], 1);
 }
 
 static int irq_line(struct cpu_machine *base, unsigned pin, bool level, struct err *err)
@@ -179,6 +190,10 @@ static int irq_line(struct cpu_machine *base, unsigned pin, bool level, struct e
 static void machine_free(struct cpu_machine *base)
 {
 	struct kvm_machine *machine = of(base);
+	for (unsigned gsi = 0; gsi < CPU_ROUTES_MAX; gsi++) {
+		if (machine->event[gsi] >= 0)
+			(void)close(machine->event[gsi]);
+	}
 	if (machine->fd >= 0)
 		(void)close(machine->fd);
 	if (machine->device >= 0)
@@ -226,15 +241,16 @@ static int make_vm(struct kvm_machine *machine, struct err *err)
 	return kvm_cpuid_read(machine->device, &machine->cpuid, err);
 }
 
-static int machine_new(int take_fd, unsigned cpus, struct cpu_machine **ret_machine,
-	struct err *err)
+static int machine_new(int take_fd, unsigned cpus, const struct cpu_bus *bus,
+	struct cpu_machine **ret_machine, struct err *err)
 {
 	struct kvm_machine *machine = NEW(kvm_machine);
-	machine->base.accel = &kvm_accel;
+	machine->base = (struct cpu_machine){ .accel = &kvm_accel, .bus = *bus };
 	machine->device = take_fd;
 	machine->fd = -1;
 	machine->cpus = cpus;
 	machine->routing = routing_new();
+	memset(machine->event, -1, sizeof(machine->event));
 	(void)pthread_mutex_init(&machine->lock, NULL);
 	int r = catch_kicks(err);
 	if (r == 0)
@@ -247,24 +263,23 @@ static int machine_new(int take_fd, unsigned cpus, struct cpu_machine **ret_mach
 	return 0;
 }
 
-static int machine_map(struct cpu_machine *base, uint64_t gpa, void *host, uint64_t size,
-	bool read_only, struct err *err)
+static int machine_map(struct cpu_machine *base, const struct cpu_memory *memory, struct err *err)
 {
 	struct kvm_machine *machine = of(base);
 	(void)pthread_mutex_lock(&machine->lock);
 	struct kvm_userspace_memory_region region = {
 		.slot = machine->slots,
-		.flags = read_only ? KVM_MEM_READONLY : 0,
-		.guest_phys_addr = gpa,
-		.memory_size = size,
-		.userspace_addr = (uintptr_t)host,
+		.flags = memory->is_read_only ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = memory->gpa,
+		.memory_size = memory->size,
+		.userspace_addr = (uintptr_t)memory->host,
 	};
 	int r = ioctl(machine->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 	if (r == 0)
 		machine->slots++;
 	(void)pthread_mutex_unlock(&machine->lock);
-	return r < 0 ? err_sys(err, -r, "kvm: map %ju bytes at %#jx", (uintmax_t)size,
-			       (uintmax_t)gpa)
+	return r < 0 ? err_sys(err, -r, "kvm: map %ju bytes at %#jx", (uintmax_t)memory->size,
+			       (uintmax_t)memory->gpa)
 		     : 0;
 }
 
@@ -286,6 +301,7 @@ static int ioeventfd(struct cpu_machine *base, int fd, uint64_t address, unsigne
 
 const struct cpu_accel kvm_accel = {
 	.name = "kvm",
+	.boundary = "hardware",
 	.probe = kvm_probe,
 	.open = open_device,
 	.machine_new = machine_new,
@@ -293,7 +309,7 @@ const struct cpu_accel kvm_accel = {
 	.machine_map = machine_map,
 	.machine_ioeventfd = ioeventfd,
 	.machine_route_msi = route_msi,
-	.machine_irqfd = irqfd,
+	.machine_interrupt = interrupt,
 	.machine_irq_line = irq_line,
 	.vcpu_new = kvm_vcpu_new,
 	.vcpu_free = kvm_vcpu_free,

@@ -132,35 +132,55 @@ static int set_start(struct cpu_vcpu *vcpu, struct err *err)
 	return kvm_vcpu_set_state(vcpu, &state, err);
 }
 
+/* What the guest's accesses come to: a stage on the port, and all else is wrong. */
+struct report {
+	struct cpu_vcpu *vcpu; /* borrowed */
+	unsigned stage;        /* 0: none since */
+};
+
+static void on_io(void *context, uint16_t port, void *bytes, uint32_t size, bool is_write)
+{
+	struct report *report = context;
+	report->stage = port == PORT && size == 1 && is_write ? *(uint8_t *)bytes : STAGE_WRONG;
+	cpu_vcpu_kick(report->vcpu);
+}
+
+static void on_mmio(void *context, uint64_t gpa, void *bytes, uint32_t size, bool is_write)
+{
+	(void)gpa, (void)bytes, (void)size, (void)is_write;
+	struct report *report = context;
+	report->stage = STAGE_WRONG;
+	cpu_vcpu_kick(report->vcpu);
+}
+
 /* The next stage that the guest reports, before the deadline. */
-static int next_stage(struct cpu_vcpu *vcpu, uint64_t deadline_ns, unsigned *ret_stage,
+static int next_stage(struct report *report, uint64_t deadline_ns, unsigned *ret_stage,
 	struct err *err)
 {
-	for (;;) {
-		struct cpu_exit e;
-		int r = kvm_vcpu_run(vcpu, &e, err);
+	report->stage = 0;
+	while (report->stage == 0) {
+		enum cpu_exit e;
+		int r = kvm_vcpu_run(report->vcpu, &e, err);
 		if (r < 0)
 			return r;
 		if (clock_monotonic_ns() >= deadline_ns)
 			return err_set(err, ERR_UNSUPPORTED, "the guest hangs");
-		if (e.kind == CPU_EXIT_NONE)
-			continue;
-		if (e.kind == CPU_EXIT_RESET)
+		if (e == CPU_EXIT_RESET)
 			return err_set(err, ERR_UNSUPPORTED, "the guest was shut down");
-		if (e.kind != CPU_EXIT_IO || e.address != PORT || e.data[0] == STAGE_WRONG)
-			return err_set(err, ERR_UNSUPPORTED, "it computes wrongly");
-		*ret_stage = e.data[0];
-		return 0;
 	}
+	if (report->stage == STAGE_WRONG)
+		return err_set(err, ERR_UNSUPPORTED, "it computes wrongly");
+	*ret_stage = report->stage;
+	return 0;
 }
 
-static int run_loops(struct cpu_vcpu *vcpu, uint64_t deadline_ns, struct err *err)
+static int run_loops(struct report *report, uint64_t deadline_ns, struct err *err)
 {
 	uint64_t best = UINT64_MAX;
 	for (int i = 0; i < TRIES; i++) {
 		unsigned stage;
 		uint64_t start = clock_monotonic_ns();
-		int r = next_stage(vcpu, deadline_ns, &stage, err);
+		int r = next_stage(report, deadline_ns, &stage, err);
 		if (r < 0)
 			return err_wrap(err, r, "in a loop");
 		uint64_t took = clock_monotonic_ns() - start;
@@ -172,7 +192,7 @@ static int run_loops(struct cpu_vcpu *vcpu, uint64_t deadline_ns, struct err *er
 		(uintmax_t)(UINT64_C(2000) * ITERATIONS / best));
 }
 
-static int run_stages(struct cpu_vcpu *vcpu, struct err *err)
+static int run_stages(struct report *report, struct err *err)
 {
 	static const struct {
 		unsigned stage;
@@ -180,20 +200,20 @@ static int run_stages(struct cpu_vcpu *vcpu, struct err *err)
 	} stages[] = { { STAGE_LONG_MODE, "on the way to long mode" },
 		{ STAGE_EXCHANGED, "in cmpxchg16b" } };
 	uint64_t deadline_ns = clock_monotonic_ns() + DEADLINE_MS * UINT64_C(1000000);
-	int r = set_start(vcpu, err);
+	int r = set_start(report->vcpu, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(stages); i++) {
 		unsigned stage = 0;
-		r = next_stage(vcpu, deadline_ns, &stage, err);
+		r = next_stage(report, deadline_ns, &stage, err);
 		if (r == 0 && stage != stages[i].stage)
 			r = err_set(err, ERR_UNSUPPORTED, "it computes wrongly");
 		if (r < 0)
 			return err_wrap(err, r, "%s", stages[i].what);
 	}
-	return r == 0 ? run_loops(vcpu, deadline_ns, err) : r;
+	return r == 0 ? run_loops(report, deadline_ns, err) : r;
 }
 
 /* A timer kicks this thread, in case the guest never comes back. */
-static int run_with_timer(struct cpu_vcpu *vcpu, struct err *err)
+static int run_with_timer(struct report *report, struct err *err)
 {
 	struct sigevent event = {
 		.sigev_notify = SIGEV_THREAD_ID,
@@ -207,7 +227,7 @@ static int run_with_timer(struct cpu_vcpu *vcpu, struct err *err)
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0)
 		return err_sys(err, errno, "make a timer");
 	int r = timer_settime(timer, 0, &times, NULL) < 0 ? err_sys(err, errno, "set a timer")
-							  : run_stages(vcpu, err);
+							  : run_stages(report, err);
 	(void)timer_delete(timer);
 	return r;
 }
@@ -216,6 +236,8 @@ static int try_guest(int take_device, struct err *err)
 {
 	AUTO(cpu_machine) machine = NULL;
 	AUTO(cpu_vcpu) vcpu = NULL;
+	struct report report = { 0 };
+	const struct cpu_bus bus = { .io = on_io, .mmio = on_mmio, .context = &report };
 	void *memory =
 		mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED) {
@@ -223,13 +245,15 @@ static int try_guest(int take_device, struct err *err)
 		return err_sys(err, errno, "map memory");
 	}
 	fill(memory);
-	int r = cpu_machine_new(&kvm_accel, take_device, 1, &machine, err);
+	int r = cpu_machine_new(&kvm_accel, take_device, 1, &bus, &machine, err);
 	if (r == 0)
-		r = cpu_machine_map(machine, 0, memory, MEMORY, false, err);
+		r = cpu_machine_map(machine,
+			&(struct cpu_memory){ .size = MEMORY, .host = memory, .fd = -1 }, err);
 	if (r == 0)
 		r = cpu_vcpu_new(machine, 0, &vcpu, err);
+	report.vcpu = vcpu;
 	if (r == 0)
-		r = run_with_timer(vcpu, err);
+		r = run_with_timer(&report, err);
 	cpu_vcpu_free(TAKE(vcpu));
 	cpu_machine_free(TAKE(machine));
 	(void)munmap(memory, MEMORY);

@@ -4,8 +4,8 @@
  * signal comes before KVM_RUN, KVM sees the flag; if it comes inside, KVM_RUN ends with EINTR.  The
  * vCPU's thread clears the flag when it has seen it, so that no kick is lost.
  *
- * What the guest was reading is handed to KVM by the next KVM_RUN: whoever handles an exit fills in
- * the bytes of struct cpu_exit, which lie in the shared page. */
+ * What the guest was reading lies in the shared page, where the bus fills it in, and is handed to
+ * KVM by the next KVM_RUN. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -25,6 +25,7 @@
 
 struct kvm_vcpu {
 	struct cpu_vcpu base;
+	const struct kvm_machine *machine; /* borrowed */
 	unsigned index;
 	int fd;              /* owned */
 	struct kvm_run *run; /* owned mapping, shared with the kernel */
@@ -115,6 +116,7 @@ int kvm_vcpu_new(struct cpu_machine *machine, unsigned index, struct cpu_vcpu **
 {
 	struct kvm_vcpu *vcpu = NEW(kvm_vcpu);
 	vcpu->base.accel = machine->accel;
+	vcpu->machine = (struct kvm_machine *)machine;
 	vcpu->index = index;
 	vcpu->fd = -1;
 	vcpu->pid = getpid();
@@ -256,40 +258,24 @@ int kvm_vcpu_get_state(struct cpu_vcpu *base, struct cpu_state *ret_state, struc
 
 /* ---- running ---- */
 
-static void decode_io(struct kvm_run *run, struct cpu_exit *e)
+/* String instructions have several values, one after the other. */
+static void access_ports(const struct cpu_bus *bus, struct kvm_run *run)
 {
-	*e = (struct cpu_exit){
-		.kind = CPU_EXIT_IO,
-		.is_write = run->io.direction == KVM_EXIT_IO_OUT,
-		.size = run->io.size,
-		.count = run->io.count,
-		.address = run->io.port,
-		.data = (uint8_t *)run + run->io.data_offset,
-	};
+	uint8_t *bytes = (uint8_t *)run + run->io.data_offset;
+	for (uint32_t i = 0; i < run->io.count; i++)
+		bus->io(bus->context, run->io.port, bytes + (size_t)i * run->io.size, run->io.size,
+			run->io.direction == KVM_EXIT_IO_OUT);
 }
 
-static void decode_mmio(struct kvm_run *run, struct cpu_exit *e)
+/* Everything that is not an access. */
+static int end_run(const struct kvm_run *run, enum cpu_exit *ret_exit, struct err *err)
 {
-	*e = (struct cpu_exit){
-		.kind = CPU_EXIT_MMIO,
-		.is_write = run->mmio.is_write,
-		.size = (uint8_t)run->mmio.len,
-		.count = 1,
-		.address = run->mmio.phys_addr,
-		.data = run->mmio.data,
-	};
-}
-
-/* Everything that is not an access: 0 when *e tells what to do. */
-static int decode_rest(const struct kvm_vcpu *vcpu, struct cpu_exit *e, struct err *err)
-{
-	const struct kvm_run *run = vcpu->run;
 	switch (run->exit_reason) {
 	case KVM_EXIT_SHUTDOWN:
-	case KVM_EXIT_SYSTEM_EVENT: *e = (struct cpu_exit){ .kind = CPU_EXIT_RESET }; return 0;
+	case KVM_EXIT_SYSTEM_EVENT: *ret_exit = CPU_EXIT_RESET; return 0;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-	case KVM_EXIT_HLT: *e = (struct cpu_exit){ .kind = CPU_EXIT_NONE }; return 0;
+	case KVM_EXIT_HLT: *ret_exit = CPU_EXIT_KICKED; return 0;
 	case KVM_EXIT_INTERNAL_ERROR:
 		return err_set(err, ERR_UNSUPPORTED,
 			"KVM cannot run the guest's code: internal error, suberror %u",
@@ -308,29 +294,26 @@ static void clear_kick(struct kvm_run *run)
 	__atomic_store_n(&run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
-int kvm_vcpu_run(struct cpu_vcpu *base, struct cpu_exit *ret_exit, struct err *err)
+int kvm_vcpu_run(struct cpu_vcpu *base, enum cpu_exit *ret_exit, struct err *err)
 {
 	struct kvm_vcpu *vcpu = of(base);
-	if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
-		/* EAGAIN: a vCPU that waits for its INIT was woken. */
-		if (errno != EINTR && errno != EAGAIN) {
-			int r = err_sys(err, errno, "kvm: run vCPU %u", vcpu->index);
-			*ret_exit = (struct cpu_exit){ .kind = CPU_EXIT_FAILED };
-			return r;
-		}
-		clear_kick(vcpu->run);
-		*ret_exit = (struct cpu_exit){ .kind = CPU_EXIT_NONE };
-		return 0;
+	struct kvm_run *run = vcpu->run;
+	const struct cpu_bus *bus = &vcpu->machine->base.bus;
+	while (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+		if (run->exit_reason == KVM_EXIT_IO)
+			access_ports(bus, run);
+		else if (run->exit_reason == KVM_EXIT_MMIO)
+			bus->mmio(bus->context, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+				run->mmio.is_write);
+		else
+			return end_run(run, ret_exit, err);
 	}
-	switch (vcpu->run->exit_reason) {
-	case KVM_EXIT_IO: decode_io(vcpu->run, ret_exit); return 0;
-	case KVM_EXIT_MMIO: decode_mmio(vcpu->run, ret_exit); return 0;
-	default: break;
-	}
-	int r = decode_rest(vcpu, ret_exit, err);
-	if (r < 0)
-		*ret_exit = (struct cpu_exit){ .kind = CPU_EXIT_FAILED };
-	return r;
+	/* EAGAIN: a vCPU that waits for its INIT was woken. */
+	if (errno != EINTR && errno != EAGAIN)
+		return err_sys(err, errno, "kvm: run vCPU %u", vcpu->index);
+	clear_kick(run);
+	*ret_exit = CPU_EXIT_KICKED;
+	return 0;
 }
 
 void kvm_vcpu_kick(struct cpu_vcpu *base)

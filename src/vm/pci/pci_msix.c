@@ -1,10 +1,9 @@
 /* pci_msix - message-signalled interrupts (PCI 3.0, 6.8.2): a BAR with the table of messages and
  * the pending bits, and a capability with the enable bit and the mask of the whole function.
  *
- * A message is sent by writing the vector's eventfd, to which the accelerator has attached a route
- * (irqfd): no exit, no lock.  The eventfd is there from the beginning; the route is taken when the
- * vector is first unmasked, and set again when the message has changed meanwhile, since setting
- * routes is slow and drivers change messages only while they are masked.
+ * A message is a route of the accelerator's: sent without a lock and without stopping the guest.
+ * The route is taken when the vector is first unmasked, and set again when the message has changed
+ * meanwhile, since setting routes is slow and drivers change messages only while they are masked.
  *
  * Two threads meet here.  vCPU threads, under the machine's lock, decide whether a vector is
  * masked; the device thread sends.  Each first writes its own flag and then reads the other's, both
@@ -14,11 +13,9 @@
  *   device:  is_pending = 1;  if (!is_masked) take is_pending and signal
  *   vCPU:    is_masked = 0;   take is_pending and signal */
 #include <assert.h>
-#include <errno.h>
 #include <linux/pci_regs.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -42,12 +39,10 @@ static_assert(TABLE + VECTORS_MAX * ENTRY_BYTES <= PENDING,
 	"the table ends before the pending bits");
 
 struct vector {
-	int fd; /* owned eventfd */
 	/* Under the machine's lock. */
 	uint32_t entry[4];
-	int route;        /* -1: none yet */
-	bool is_attached; /* the eventfd to the route */
-	bool is_stale;    /* the route's message is not the entry's */
+	int route;     /* -1: none yet */
+	bool is_stale; /* the route's message is not the entry's */
 	/* Atomic: written by vCPU threads, read by the device thread; and the other way round. */
 	atomic_bool is_masked, is_pending;
 };
@@ -60,10 +55,11 @@ struct pci_msix {
 	struct vector vector[];
 };
 
-static void signal_vector(const struct vector *vector)
+/* Only of one that is not masked: then it has a route. */
+static void signal_vector(const struct pci_msix *msix, const struct vector *vector)
 {
-	/* It fails only when 2^64 messages wait. */
-	(void)eventfd_write(vector->fd, 1);
+	struct machine *machine = pci_bus_machine(msix->function->bus);
+	cpu_machine_interrupt(machine_cpu(machine), (unsigned)vector->route);
 }
 
 /* Gives the vector a route with its message; one that fails is tried again at the next change. */
@@ -79,12 +75,8 @@ static int update_route(struct pci_msix *msix, struct vector *vector, struct err
 	uint64_t address =
 		(uint64_t)vector->entry[WORD_ADDRESS_HIGH] << 32 | vector->entry[WORD_ADDRESS];
 	int r = cpu_machine_route_msi(cpu, route, address, vector->entry[WORD_DATA], err);
-	if (r < 0)
-		return r;
-	vector->is_stale = false;
-	if (!vector->is_attached)
-		r = cpu_machine_irqfd(cpu, route, vector->fd, true, err);
-	vector->is_attached = vector->is_attached || r == 0;
+	if (r == 0)
+		vector->is_stale = false;
 	return r;
 }
 
@@ -100,14 +92,13 @@ static void settle(struct pci_msix *msix, struct vector *vector)
 {
 	bool is_masked = is_wanted_masked(msix, vector);
 	struct err err = { 0 };
-	if (!is_masked && (!vector->is_attached || vector->is_stale) &&
-		update_route(msix, vector, &err) < 0) {
+	if (!is_masked && vector->is_stale && update_route(msix, vector, &err) < 0) {
 		log_debug("a vector stays masked: %s", err.message);
 		is_masked = true;
 	}
 	atomic_store(&vector->is_masked, is_masked);
 	if (!is_masked && atomic_exchange(&vector->is_pending, false))
-		signal_vector(vector);
+		signal_vector(msix, vector);
 }
 
 void pci_msix_control(struct pci_msix *msix)
@@ -135,14 +126,14 @@ void pci_msix_send(struct pci_function *function, unsigned vector)
 		return;
 	struct vector *v = &msix->vector[vector];
 	if (!atomic_load(&v->is_masked)) {
-		signal_vector(v);
+		signal_vector(msix, v);
 		return;
 	}
 	if (!atomic_load(&msix->is_enabled))
 		return;
 	atomic_store(&v->is_pending, true);
 	if (!atomic_load(&v->is_masked) && atomic_exchange(&v->is_pending, false))
-		signal_vector(v);
+		signal_vector(msix, v);
 }
 
 static uint64_t pending_bits(const struct pci_msix *msix)
@@ -192,12 +183,6 @@ static const struct pci_bar_ops bar_ops = { .read = bar_read, .write = bar_write
 
 void pci_msix_free(struct pci_msix *msix)
 {
-	if (msix == NULL)
-		return;
-	for (unsigned i = 0; i < msix->vectors; i++) {
-		if (msix->vector[i].fd >= 0)
-			(void)close(msix->vector[i].fd);
-	}
 	free(msix);
 }
 
@@ -208,8 +193,8 @@ static struct pci_msix *msix_new(struct pci_function *function, unsigned vectors
 	msix->vectors = vectors;
 	for (unsigned i = 0; i < vectors; i++) {
 		struct vector *vector = &msix->vector[i];
-		vector->fd = -1;
 		vector->route = -1;
+		vector->is_stale = true;
 		vector->entry[WORD_CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		atomic_store(&vector->is_masked, true);
 	}
@@ -222,11 +207,6 @@ int pci_function_add_msix(struct pci_function *function, unsigned bar, unsigned 
 	CHECK(vectors > 0 && vectors <= VECTORS_MAX && function->msix == NULL);
 	/* From here on it goes with its function. */
 	struct pci_msix *msix = function->msix = msix_new(function, vectors);
-	for (unsigned i = 0; i < vectors; i++) {
-		msix->vector[i].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (msix->vector[i].fd < 0)
-			return err_sys(err, errno, "make an event descriptor for an interrupt");
-	}
 	int r = pci_function_add_bar(function, bar, BAR_BYTES, &bar_ops, msix, err);
 	if (r < 0)
 		return r;

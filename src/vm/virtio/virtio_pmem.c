@@ -141,7 +141,13 @@ static int place(struct pmem *pmem, struct machine *machine, struct err *err)
 	if (r == 0)
 		r = map_file(pmem, size, window, &host, err);
 	if (r == 0)
-		r = cpu_machine_map(machine_cpu(machine), gpa, host, window, pmem->is_readonly,
+		r = cpu_machine_map(machine_cpu(machine),
+			&(struct cpu_memory){ .gpa = gpa,
+				.size = window,
+				.host = host,
+				.is_read_only = pmem->is_readonly,
+				.fd = pmem->fd,
+				.file_size = size },
 			err);
 	if (r == 0)
 		guest_mem_add_window(machine_mem(machine), gpa, host, window, pmem->is_readonly);

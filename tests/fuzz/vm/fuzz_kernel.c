@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	AUTO(guest_mem) mem = NULL;
 	AUTO_CLOSE int kernel = memfd_create("kernel", MFD_CLOEXEC);
 	if (fd_pwrite_all(kernel, data, size, 0) < 0 ||
-		guest_mem_new(UINT64_C(64) << 20, &mem, &err) < 0)
+		guest_mem_new(UINT64_C(64) << 20, false, &mem, &err) < 0)
 		abort();
 	const struct boot boot = {
 		.kernel_fd = kernel,

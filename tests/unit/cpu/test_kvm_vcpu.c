@@ -11,11 +11,42 @@
 
 enum { CODE = 0x1000, COUNTER = 0x2000, MEMORY = 0x4000 };
 
+struct access {
+	bool is_port, is_write;
+	uint64_t address;
+	uint32_t size;
+	uint8_t bytes[8];
+};
+
 struct guest {
 	uint8_t *memory;
 	struct cpu_machine *machine;
 	struct cpu_vcpu *vcpu;
+	struct access last; /* size 0: none */
+	uint32_t answer;    /* to reads */
 };
+
+/* Notes the access and ends the run. */
+static void note(struct guest *guest, bool is_port, uint64_t address, void *bytes, uint32_t size,
+	bool is_write)
+{
+	guest->last = (struct access){ is_port, is_write, address, size, { 0 } };
+	if (is_write)
+		memcpy(guest->last.bytes, bytes, size);
+	else
+		memcpy(bytes, &guest->answer, size);
+	cpu_vcpu_kick(guest->vcpu);
+}
+
+static void on_io(void *context, uint16_t port, void *bytes, uint32_t size, bool is_write)
+{
+	note(context, true, port, bytes, size, is_write);
+}
+
+static void on_mmio(void *context, uint64_t gpa, void *bytes, uint32_t size, bool is_write)
+{
+	note(context, false, gpa, bytes, size, is_write);
+}
 
 static void guest_start(struct guest *guest, const uint8_t *code, size_t len)
 {
@@ -26,12 +57,18 @@ static void guest_start(struct guest *guest, const uint8_t *code, size_t len)
 	*guest = (struct guest){ 0 };
 	if (cpu_accel_open(accel, &fd, &err) < 0)
 		skip();
-	assert_int_equal(cpu_machine_new(accel, fd, 1, &guest->machine, &err), 0);
+	const struct cpu_bus bus = { .io = on_io, .mmio = on_mmio, .context = guest };
+	assert_int_equal(cpu_machine_new(accel, fd, 1, &bus, &guest->machine, &err), 0);
 	guest->memory =
 		mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(guest->memory, MAP_FAILED);
 	memcpy(guest->memory + CODE, code, len);
-	assert_int_equal(cpu_machine_map(guest->machine, 0, guest->memory, MEMORY, false, &err), 0);
+	assert_int_equal(cpu_machine_map(guest->machine,
+				 &(struct cpu_memory){ .size = MEMORY,
+					 .host = guest->memory,
+					 .fd = -1 },
+				 &err),
+		0);
 	assert_int_equal(cpu_vcpu_new(guest->machine, 0, &guest->vcpu, &err), 0);
 	const struct cpu_segment flat = { .limit = UINT32_MAX, .selector = 8, .attributes = 0xc9b };
 	const struct cpu_segment data = { .limit = UINT32_MAX,
@@ -58,14 +95,17 @@ static void guest_end(struct guest *guest)
 	(void)munmap(guest->memory, MEMORY);
 }
 
-static struct cpu_exit next_exit(struct guest *guest)
+/* What the guest accesses up to the end of this run. */
+static struct access next_access(struct guest *guest)
 {
-	struct cpu_exit e;
+	enum cpu_exit e;
 	struct err err = { 0 };
+	guest->last.size = 0;
 	int r = cpu_vcpu_run(guest->vcpu, &e, &err);
 	if (r < 0)
 		fail_msg("%s", err.message);
-	return e;
+	assert_int_equal(e, CPU_EXIT_KICKED);
+	return guest->last;
 }
 
 static void port_accesses_come_out_and_answers_go_in(void **state)
@@ -75,16 +115,14 @@ static void port_accesses_come_out_and_answers_go_in(void **state)
 	static const uint8_t code[] = { 0xe4, 0x10, 0xfe, 0xc0, 0xe6, 0xe0, 0xeb, 0xfe };
 	struct guest guest;
 	guest_start(&guest, code, sizeof(code));
-	struct cpu_exit e = next_exit(&guest);
-	assert_int_equal(e.kind, CPU_EXIT_IO);
-	assert_false(e.is_write);
-	assert_int_equal(e.address, 0x10);
-	assert_int_equal(e.size, 1);
-	assert_int_equal(e.count, 1);
-	e.data[0] = 41;
-	e = next_exit(&guest);
-	assert_true(e.kind == CPU_EXIT_IO && e.is_write && e.address == 0xe0);
-	assert_int_equal(e.data[0], 42);
+	guest.answer = 41;
+	struct access a = next_access(&guest);
+	assert_true(a.is_port && !a.is_write);
+	assert_int_equal(a.address, 0x10);
+	assert_int_equal(a.size, 1);
+	a = next_access(&guest);
+	assert_true(a.is_port && a.is_write && a.address == 0xe0);
+	assert_int_equal(a.bytes[0], 42);
 	guest_end(&guest);
 }
 
@@ -96,15 +134,15 @@ static void accesses_to_no_memory_come_out(void **state)
 		0xe0 };
 	struct guest guest;
 	guest_start(&guest, code, sizeof(code));
-	struct cpu_exit e = next_exit(&guest);
-	assert_true(e.kind == CPU_EXIT_MMIO && e.is_write && e.size == 1);
-	assert_true(e.address == 0xd0000000 && e.data[0] == 7);
-	e = next_exit(&guest);
-	assert_true(e.kind == CPU_EXIT_MMIO && !e.is_write && e.size == 4);
-	assert_int_equal(e.address, 0xd0000004);
-	memcpy(e.data, "\x63\0\0\0", 4);
-	e = next_exit(&guest);
-	assert_true(e.kind == CPU_EXIT_IO && e.data[0] == 0x63);
+	struct access a = next_access(&guest);
+	assert_true(!a.is_port && a.is_write && a.size == 1);
+	assert_true(a.address == 0xd0000000 && a.bytes[0] == 7);
+	guest.answer = 0x63;
+	a = next_access(&guest);
+	assert_true(!a.is_port && !a.is_write && a.size == 4);
+	assert_int_equal(a.address, 0xd0000004);
+	a = next_access(&guest);
+	assert_true(a.is_port && a.bytes[0] == 0x63);
 	guest_end(&guest);
 }
 
@@ -115,8 +153,7 @@ static void a_kick_before_the_run_ends_it(void **state)
 	struct guest guest;
 	guest_start(&guest, code, sizeof(code));
 	cpu_vcpu_kick(guest.vcpu);
-	struct cpu_exit e = next_exit(&guest);
-	assert_int_equal(e.kind, CPU_EXIT_NONE);
+	assert_int_equal(next_access(&guest).size, 0);
 	guest_end(&guest);
 }
 
@@ -140,8 +177,7 @@ static void a_kick_ends_a_guest_that_spins(void **state)
 	pthread_t thread;
 	guest_start(&guest, code, sizeof(code));
 	assert_int_equal(pthread_create(&thread, NULL, kick_when_running, &guest), 0);
-	struct cpu_exit e = next_exit(&guest);
-	assert_int_equal(e.kind, CPU_EXIT_NONE);
+	assert_int_equal(next_access(&guest).size, 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	guest_end(&guest);
 }
@@ -188,7 +224,6 @@ static void messages_are_set_changed_and_attached(void **state)
 	struct guest guest;
 	struct err err = { 0 };
 	guest_start(&guest, code, sizeof(code));
-	AUTO_CLOSE int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (unsigned gsi = CPU_ROUTES_FIRST; gsi < CPU_ROUTES_FIRST + 3; gsi++)
 		assert_int_equal(cpu_machine_route_msi(guest.machine, gsi, 0xfee00000, gsi, &err),
 			0);
@@ -196,8 +231,7 @@ static void messages_are_set_changed_and_attached(void **state)
 	assert_int_equal(cpu_machine_route_msi(guest.machine, CPU_ROUTES_MAX - 1, 0xfee00000, 3,
 				 &err),
 		0);
-	assert_int_equal(cpu_machine_irqfd(guest.machine, 25, event, true, &err), 0);
-	assert_int_equal(cpu_machine_irqfd(guest.machine, 25, event, false, &err), 0);
+	cpu_machine_interrupt(guest.machine, 25);
 	guest_end(&guest);
 }
 
@@ -213,8 +247,7 @@ static void an_event_takes_the_place_of_an_exit(void **state)
 	assert_int_equal(cpu_machine_ioeventfd(guest.machine, event, 0xd0000000, 0, false, true,
 				 &err),
 		0);
-	struct cpu_exit e = next_exit(&guest);
-	assert_int_equal(e.kind, CPU_EXIT_IO);
+	assert_true(next_access(&guest).is_port);
 	uint64_t count = 0;
 	assert_int_equal(read(event, &count, sizeof(count)), sizeof(count));
 	assert_int_equal(count, 1);
@@ -229,8 +262,9 @@ static void too_many_processors_are_refused(void **state)
 	int fd;
 	if (cpu_accel_open(cpu_accel_at(0), &fd, &err) < 0)
 		skip();
-	assert_error(cpu_machine_new(cpu_accel_at(0), fd, 255, &machine, &err), ERR_LIMIT,
-		"255 CPUs");
+	assert_error(cpu_machine_new(cpu_accel_at(0), fd, 255, &(struct cpu_bus){ 0 }, &machine,
+			     &err),
+		ERR_LIMIT, "255 CPUs");
 	assert_null(machine);
 }
 

@@ -7,7 +7,7 @@ static struct guest_mem *tables_of(const struct acpi_machine *machine)
 {
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	assert_int_equal(guest_mem_new(4 << 20, &mem, &err), 0);
+	assert_int_equal(guest_mem_new(4 << 20, false, &mem, &err), 0);
 	assert_int_equal(acpi_write(machine, mem, &err), 0);
 	return mem;
 }
@@ -134,7 +134,7 @@ static void tables_that_find_no_memory_are_an_error(void **state)
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
 	const struct acpi_machine machine = { .cpus = 1 };
-	assert_int_equal(guest_mem_new(4096, &mem, &err), 0);
+	assert_int_equal(guest_mem_new(4096, false, &mem, &err), 0);
 	assert_error(acpi_write(&machine, mem, &err), ERR_SYSTEM, "ACPI");
 	guest_mem_free(mem);
 }

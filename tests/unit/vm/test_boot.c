@@ -87,7 +87,7 @@ static struct guest_mem *ram(uint64_t size)
 {
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	assert_int_equal(guest_mem_new(size, &mem, &err), 0);
+	assert_int_equal(guest_mem_new(size, false, &mem, &err), 0);
 	return mem;
 }
 

@@ -1,5 +1,7 @@
 #include "test.h"
 
+#include <sys/stat.h>
+
 #include "base/proc.h"
 #include "vm/guest_mem.h"
 #include "vm/vm.h"
@@ -11,7 +13,7 @@ static struct guest_mem *map(uint64_t size)
 {
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	if (guest_mem_new(size, &mem, &err) < 0)
+	if (guest_mem_new(size, false, &mem, &err) < 0)
 		fail_msg("%s", err.message);
 	return mem;
 }
@@ -141,11 +143,11 @@ static void sizes_that_no_machine_has_are_refused(void **state)
 	(void)state;
 	struct guest_mem *mem = NULL;
 	struct err err = { 0 };
-	assert_error(guest_mem_new(0, &mem, &err), ERR_INVALID, "pages");
+	assert_error(guest_mem_new(0, false, &mem, &err), ERR_INVALID, "pages");
 	err = (struct err){ 0 };
-	assert_error(guest_mem_new(4097, &mem, &err), ERR_INVALID, "4097");
+	assert_error(guest_mem_new(4097, false, &mem, &err), ERR_INVALID, "4097");
 	err = (struct err){ 0 };
-	assert_error(guest_mem_new(UINT64_MAX - 4095, &mem, &err), ERR_LIMIT, "at most");
+	assert_error(guest_mem_new(UINT64_MAX - 4095, false, &mem, &err), ERR_LIMIT, "at most");
 	assert_null(mem);
 	guest_mem_free(NULL);
 }
@@ -163,6 +165,34 @@ static void own_memory_is_without_the_guests(void **state)
 	assert_true(after < before + 4 * MIB);
 }
 
+/* What the software CPU wants: others see the same bytes, and a hole gives them back. */
+static void shared_memory_is_a_file_of_fixed_size(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	AUTO(guest_mem) mem = NULL;
+	AUTO(guest_mem) private = map(MIB);
+	assert_int_equal(guest_mem_fd(private), -1);
+	assert_int_equal(guest_mem_new(5 * GIB, true, &mem, &err), 0);
+	int fd = guest_mem_fd(mem);
+	assert_true(fd >= 0);
+	assert_int_equal(guest_mem_write(mem, 4096, "low", 3), 0);
+	assert_int_equal(guest_mem_write(mem, GUEST_MEM_HIGH + 4096, "high", 4), 0);
+	char seen[4];
+	assert_int_equal(pread(fd, seen, 3, 4096), 3);
+	assert_memory_equal(seen, "low", 3);
+	assert_int_equal(pread(fd, seen, 4, (off_t)guest_mem_low(mem) + 4096), 4);
+	assert_memory_equal(seen, "high", 4);
+	struct stat before, after;
+	assert_int_equal(fstat(fd, &before), 0);
+	assert_int_equal(guest_mem_discard(mem, 4096, 4096), 0);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(before.st_blocks - after.st_blocks, 8);
+	assert_int_equal(*(uint8_t *)guest_mem_at(mem, 4096, 1), 0);
+	assert_int_equal(ftruncate(fd, 4096), -1);
+	assert_int_equal(ftruncate(fd, (off_t)(6 * GIB)), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +206,7 @@ int main(void)
 		cmocka_unit_test(discarded_pages_read_as_zero),
 		cmocka_unit_test(sizes_that_no_machine_has_are_refused),
 		cmocka_unit_test(own_memory_is_without_the_guests),
+		cmocka_unit_test(shared_memory_is_a_file_of_fixed_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "bpf_reach.h"
+#include "cpu/cpu.h"
 #include "vm/vm.h"
 #include "vm/vmm_syscalls.h"
 
@@ -35,9 +36,9 @@ static bool is_reached(uint32_t number)
 static void the_count_is_that_of_the_filter(void **state)
 {
 	(void)state;
-	assert_int_equal(vmm_syscalls_close(NULL), 0);
+	assert_int_equal(vmm_syscalls_close(cpu_accel_at(0), NULL), 0);
 	assert_int_equal(bpf_reach_count(caught, caught_len, AUDIT_ARCH_X86_64, 1 << 16),
-		vm_syscalls_count());
+		vm_syscalls_count(cpu_accel_at(0)));
 	assert_int_equal(bpf_reach_count(caught, caught_len, AUDIT_ARCH_I386, 1 << 16), 0);
 	assert_false(is_reached(0x40000000 | SYS_write));
 }
@@ -49,7 +50,7 @@ static void the_filter_opens_executes_and_connects_nothing(void **state)
 	static const uint32_t shut[] = { SYS_open, SYS_openat2, SYS_execve, SYS_execveat,
 		SYS_connect, SYS_socket, SYS_clone, SYS_clone3, SYS_fork, SYS_vfork, SYS_kill,
 		SYS_ptrace, SYS_mount, SYS_bpf, SYS_unshare, SYS_setns };
-	assert_int_equal(vmm_syscalls_close(NULL), 0);
+	assert_int_equal(vmm_syscalls_close(cpu_accel_at(0), NULL), 0);
 	for (size_t i = 0; i < ARRAY_LEN(open); i++)
 		assert_true(is_reached(open[i]));
 	for (size_t i = 0; i < ARRAY_LEN(shut); i++)
