@@ -91,7 +91,7 @@ exits() {
 # build_without_run: moat in $TEST_DIR, built with KVM_RUN failing.
 build_without_run() {
 	local build=${MOAT%/*} link
-	sed 's/ioctl(vcpu->fd, KVM_RUN, 0) < 0/(errno = EFAULT) != 0/' "$MOAT_TOP/src/cpu/kvm/kvm_vcpu.c" >"$TEST_DIR/vcpu.c"
+	sed 's/ioctl(vcpu->fd, KVM_RUN, 0) == 0/(errno = EFAULT) == 0/' "$MOAT_TOP/src/cpu/kvm/kvm_vcpu.c" >"$TEST_DIR/vcpu.c"
 	run ! cmp -s "$TEST_DIR/vcpu.c" "$MOAT_TOP/src/cpu/kvm/kvm_vcpu.c"
 	cc -std=gnu17 -D_GNU_SOURCE -I"$MOAT_TOP/src" -I/usr/include/json-c -c -o "$TEST_DIR/vcpu.o" "$TEST_DIR/vcpu.c"
 	link=$(ninja -C "$build" -t commands moat | tail -n 1)
