@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -318,4 +319,21 @@ int fd_lock(int fd, bool exclusive, int deadline_ms)
 			return -EWOULDBLOCK;
 		(void)nanosleep(&(struct timespec){ .tv_nsec = pause_ms * 1000000 }, NULL);
 	}
+}
+
+int fd_executable_memory(const char *name, uint64_t len, int *ret_fd, struct err *err)
+{
+	const unsigned executable =
+		0x10; /* MFD_EXEC, which kernels before 6.3 do not know or need */
+	AUTO_CLOSE int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | executable);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 && errno == EACCES)
+		return err_set(err, ERR_DENIED,
+			"no memory may be executable here: set the sysctl vm.memfd_noexec to 1 or "
+			"0");
+	if (fd < 0 || ftruncate(fd, (off_t)len) < 0)
+		return err_sys(err, errno, "make a memory file of %ju bytes", (uintmax_t)len);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }

@@ -37,6 +37,10 @@ MUST_CHECK int fd_set_cloexec(int fd, bool on);
 /* Closes every descriptor above 2 but those listed (sorted or not). */
 MUST_CHECK int fd_close_others(const int *keep, size_t keep_len);
 
+/* A memory file of len bytes that may be mapped for execution, sealable, CLOEXEC: an administrator may
+ * have forbidden that (vm.memfd_noexec). */
+MUST_CHECK int fd_executable_memory(const char *name, uint64_t len, int *ret_fd, struct err *err);
+
 /* One message with descriptors (SCM_RIGHTS) over a unix socket; received ones are CLOEXEC. */
 MUST_CHECK int fd_send(int socket, const void *bytes, size_t len, const int *fds, size_t fds_len);
 MUST_CHECK ssize_t fd_receive(int socket, void *bytes, size_t len, int *ret_fds, size_t fds_max,

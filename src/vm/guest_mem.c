@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/smaps.h"
@@ -58,10 +59,12 @@ static uint8_t *map_aligned(uint64_t size, int fd)
 /* It can neither shrink nor grow under whoever maps it. */
 static int make_file(uint64_t size, int *ret_fd, struct err *err)
 {
-	AUTO_CLOSE int fd = memfd_create("moat-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return err_sys(err, errno, "make a memory file of %ju bytes", (uintmax_t)size);
+	AUTO_CLOSE int fd = -1;
+	int r = fd_executable_memory("moat-guest", size, &fd, err);
+	if (r < 0)
+		return r;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_sys(err, errno, "seal a memory file");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

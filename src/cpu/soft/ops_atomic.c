@@ -49,7 +49,8 @@ soft_handler *build_xadd(struct soft_insn *in, struct soft_op *op, unsigned what
 
 /* ---- cmpxchg ---- */
 
-/* The accumulator is written only on a mismatch, then as by mov: 32 bits clear the upper half. */
+/* The accumulator is written only on a mismatch, a register destination only on a match; then as by
+ * mov: 32 bits clear the upper half. */
 #define COMPARE_EXCHANGE(bits, type, suffix, c)                                         \
 	static void cmpxchg_##bits(struct soft_vcpu *v, const struct soft_op *op)       \
 	{                                                                               \
@@ -77,7 +78,7 @@ soft_handler *build_xadd(struct soft_insn *in, struct soft_op *op, unsigned what
 		v->arith = (uint16_t)((flags & 0xd5) << 8 | 0x200 | (flags >> 11 & 1)); \
 		if ((flags & FLAG_ZF) == 0)                                             \
 			soft_set_reg(v, RAX * 8, bits / 8, old);                        \
-		if (!op->is_memory)                                                     \
+		else if (!op->is_memory)                                                \
 			soft_set_reg(v, op->dst, bits / 8, copy);                       \
 	}
 WIDTHS(COMPARE_EXCHANGE)

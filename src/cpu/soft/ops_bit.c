@@ -118,23 +118,25 @@ static uint64_t source(struct soft_vcpu *v, const struct soft_op *op, unsigned r
 	return soft_get_reg(v, reg, op->size);
 }
 
-/* The destination keeps its value where the instruction leaves it (bsf and bsr of 0). */
-#define SCAN(name, insn, bits, type, suffix)                                                      \
-	static void name##_##bits(struct soft_vcpu *v, const struct soft_op *op)                  \
-	{                                                                                         \
-		type b = (type)source(v, op, op->src), a = soft_load##bits(soft_reg(v, op->dst)); \
-		uint16_t arith = v->arith;                                                        \
-		__asm__(ARITH_LOAD insn suffix " %2, %0" ARITH_SAVE                               \
-			: "+r"(a), "+a"(arith)                                                    \
-			: "r"(b)                                                                  \
-			: "cc");                                                                  \
-		v->arith = arith;                                                                 \
-		soft_set_reg(v, op->dst, bits / 8, a);                                            \
+/* All 64 bits of the destination go in and come out: bsf and bsr of 0 leave them, upper half and
+ * all. */
+#define SCAN(name, insn, bits, type, suffix, width)                              \
+	static void name##_##bits(struct soft_vcpu *v, const struct soft_op *op) \
+	{                                                                        \
+		type b = (type)source(v, op, op->src);                           \
+		uint64_t a = soft_load64(soft_reg(v, op->dst));                  \
+		uint16_t arith = v->arith;                                       \
+		__asm__(ARITH_LOAD insn suffix " %2, %" width "0" ARITH_SAVE     \
+			: "+r"(a), "+a"(arith)                                   \
+			: "r"(b)                                                 \
+			: "cc");                                                 \
+		v->arith = arith;                                                \
+		soft_store64(soft_reg(v, op->dst), a);                           \
 	}
-#define SCANS(name, insn)                   \
-	SCAN(name, insn, 16, uint16_t, "w") \
-	SCAN(name, insn, 32, uint32_t, "l") \
-	SCAN(name, insn, 64, uint64_t, "q")
+#define SCANS(name, insn)                        \
+	SCAN(name, insn, 16, uint16_t, "w", "w") \
+	SCAN(name, insn, 32, uint32_t, "l", "k") \
+	SCAN(name, insn, 64, uint64_t, "q", "q")
 
 SCANS(bsf, "bsf")
 SCANS(bsr, "bsr")

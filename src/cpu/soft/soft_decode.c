@@ -173,7 +173,9 @@ enum soft_decoded soft_decode(const uint8_t *bytes, size_t len, unsigned code_si
 	ZyanStatus status = zydis.decode(decoder, bytes, len, &in.info, in.operand);
 	if (status == ZYDIS_STATUS_NO_MORE_DATA)
 		return SOFT_DECODED_SHORT;
-	if (!ZYAN_SUCCESS(status))
+	/* Encodings of other processors have names that these have, too (XOP's bextr). */
+	if (!ZYAN_SUCCESS(status) || (in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+					     in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX))
 		return give_undefined(ret_op);
 	in.form = form_of(&in);
 	in.code_size = (uint8_t)code_size;

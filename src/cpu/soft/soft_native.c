@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/library.h"
 #include "base/mem.h"
 #include "cpu/soft/soft_mem.h"
@@ -67,16 +68,17 @@ int soft_native_load(struct err *err)
 
 int soft_native_new(struct soft_native **ret_native, struct err *err)
 {
-	AUTO_CLOSE int fd = memfd_create("moat-code", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, CODE_BYTES) < 0)
-		return err_sys(err, errno, "make memory for code");
+	AUTO_CLOSE int fd = -1;
+	int r = fd_executable_memory("moat-code", CODE_BYTES, &fd, err);
+	if (r < 0)
+		return r;
 	void *writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	void *executable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 	struct soft_native *native = NEW(soft_native);
 	native->writable = writable;
 	native->executable = executable;
 	if (writable == MAP_FAILED || executable == MAP_FAILED) {
-		int r = err_sys(err, errno, "map memory for code");
+		r = err_sys(err, errno, "map memory for code");
 		soft_native_free(native);
 		return r;
 	}

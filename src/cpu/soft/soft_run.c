@@ -231,7 +231,13 @@ static bool look_around(struct soft_vcpu *v, enum soft_outcome *ret_outcome)
 		return false;
 	}
 	/* An interrupt that cannot be taken now is looked for again before each block. */
-	if (irqchip_pending(v->machine->irqchip, v->index) != 0)
+	unsigned pending = irqchip_pending(v->machine->irqchip, v->index);
+	/* What wakes no processor that sleeps shall not keep it awake. */
+	if (v->waits_for_sipi)
+		pending &= IRQCHIP_INIT | IRQCHIP_SIPI;
+	else if (v->is_halted && !soft_flag(v, FLAG_IF))
+		pending &= ~(unsigned)IRQCHIP_INTERRUPT;
+	if (pending != 0)
 		(void)atomic_fetch_or(&v->attention, ATTENTION_EVENT);
 	*ret_outcome = SOFT_KICKED;
 	return (attention & ATTENTION_KICK) == 0;

@@ -20,7 +20,13 @@ static inline uint64_t soft_stack_mask(const struct soft_vcpu *v)
 static inline uint64_t soft_stack_address(struct soft_vcpu *v, uint64_t sp, size_t len,
 	enum soft_access access)
 {
-	return v->is_long ? sp : soft_linear(v, SEG_SS, sp & soft_stack_mask(v), len, access);
+	if (!v->is_long)
+		return soft_linear(v, SEG_SS, sp & soft_stack_mask(v), len, access);
+	/* What is not canonical is #SS here, whatever segment the instruction names for its
+	 * operand. */
+	if ((uint64_t)((int64_t)(sp << 16) >> 16) != sp)
+		soft_raise_error(v, VECTOR_SS, 0);
+	return sp;
 }
 
 static inline void soft_set_sp(struct soft_vcpu *v, uint64_t sp)

@@ -188,6 +188,10 @@ static void shared_memory_is_a_file_of_fixed_size(void **state)
 	assert_int_equal(guest_mem_discard(mem, 4096, 4096), 0);
 	assert_int_equal(fstat(fd, &after), 0);
 	assert_int_equal(before.st_blocks - after.st_blocks, 8);
+	assert_int_equal(guest_mem_discard(mem, GUEST_MEM_HIGH + 4096, 4096), 0);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(before.st_blocks - after.st_blocks, 16);
+	assert_int_equal(*(uint8_t *)guest_mem_at(mem, GUEST_MEM_HIGH + 4096, 1), 0);
 	assert_int_equal(*(uint8_t *)guest_mem_at(mem, 4096, 1), 0);
 	assert_int_equal(ftruncate(fd, 4096), -1);
 	assert_int_equal(ftruncate(fd, (off_t)(6 * GIB)), -1);
