@@ -25,7 +25,7 @@
 #include "form.h"
 #include "native.h"
 
-enum { CASES_DEFAULT = 60, FORMS_MAX = 512, SHOWN_MAX = 3, SECONDS = 240 };
+enum { CASES_DEFAULT = 60, FORMS_MAX = 512, SHOWN_MAX = 3, REPETITIONS_MAX = 1000, SECONDS = 240 };
 
 /* ---- which rows ---- */
 
@@ -153,10 +153,9 @@ static void interpret(struct world *w, const struct registers *in, struct outcom
 	v->cr2 = 0;
 	soft_set_flags(v, in->flags);
 	/* A repeated instruction may leave with its work half done, to look around. */
-	bool is_done;
-	do
+	bool is_done = false;
+	for (unsigned times = 0; !is_done && times < REPETITIONS_MAX; times++)
 		is_done = !soft_step(v, &exception) || v->rip != in->rip;
-	while (!is_done);
 	memcpy(out->registers.gpr, v->gpr, sizeof(out->registers.gpr));
 	out->registers.rip = v->rip;
 	out->registers.flags = soft_flags(v);
