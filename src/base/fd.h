@@ -37,8 +37,8 @@ MUST_CHECK int fd_set_cloexec(int fd, bool on);
 /* Closes every descriptor above 2 but those listed (sorted or not). */
 MUST_CHECK int fd_close_others(const int *keep, size_t keep_len);
 
-/* A memory file of len bytes that may be mapped for execution, sealable, CLOEXEC: an administrator may
- * have forbidden that (vm.memfd_noexec). */
+/* A memory file of len bytes that may be mapped for execution, sealable, CLOEXEC: an administrator
+ * may have forbidden that (vm.memfd_noexec). */
 MUST_CHECK int fd_executable_memory(const char *name, uint64_t len, int *ret_fd, struct err *err);
 
 /* One message with descriptors (SCM_RIGHTS) over a unix socket; received ones are CLOEXEC. */

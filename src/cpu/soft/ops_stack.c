@@ -102,30 +102,32 @@ soft_handler *build_all(struct soft_insn *in, struct soft_op *op, unsigned what)
 
 /* ---- frames ---- */
 
-/* enter size, depth: depth from the second immediate, in op->reg. */
+static void put(struct soft_vcpu *v, const struct soft_op *op, uint64_t sp, uint64_t value)
+{
+	soft_write_size(v, soft_stack_address(v, sp, op->size, ACCESS_WRITE), op->size, value,
+		v->view);
+}
+
+/* enter size, depth: depth from the second immediate, in op->reg.  Links are copied one by one,
+ * since the old ones may lie where the new ones go: if one of them fails, some have been written
+ * below the stack. */
 static void enter(struct soft_vcpu *v, const struct soft_op *op)
 {
-	uint64_t old_sp = v->gpr[RSP], frame = old_sp - op->size;
-	unsigned width = soft_stack_width(v);
-	uint64_t links[32];
-	for (unsigned i = 1; i < op->reg; i++) {
-		uint64_t at = soft_get_reg(v, RBP * 8, width) - (uint64_t)i * op->size;
-		links[i] = soft_read_size(v, soft_stack_address(v, at, op->size, ACCESS_READ),
-			op->size, v->view);
-	}
-	/* The new stack's end is touched, as a push there would. */
+	uint64_t frame = v->gpr[RSP] - op->size;
+	uint64_t link = soft_get_reg(v, RBP * 8, soft_stack_width(v));
 	uint64_t end = frame - (uint64_t)op->reg * op->size - op->imm;
+	put(v, op, frame, v->gpr[RBP]);
+	for (unsigned i = 1; i < op->reg; i++) {
+		uint64_t at =
+			soft_stack_address(v, link - (uint64_t)i * op->size, op->size, ACCESS_READ);
+		put(v, op, frame - (uint64_t)i * op->size,
+			soft_read_size(v, at, op->size, v->view));
+	}
+	if (op->reg > 0)
+		put(v, op, frame - (uint64_t)op->reg * op->size, frame);
+	/* The new stack's end is touched, as a push there would. */
 	soft_touch(v, soft_stack_address(v, end, op->size, ACCESS_WRITE), op->size, ACCESS_WRITE,
 		v->view);
-	soft_write_size(v, soft_stack_address(v, frame, op->size, ACCESS_WRITE), op->size,
-		v->gpr[RBP], v->view);
-	for (unsigned i = 1; i <= op->reg; i++) {
-		uint64_t value = i < op->reg ? links[i] : frame;
-		soft_write_size(v,
-			soft_stack_address(v, frame - (uint64_t)i * op->size, op->size,
-				ACCESS_WRITE),
-			op->size, value, v->view);
-	}
 	soft_set_reg(v, RBP * 8, op->size, frame);
 	soft_set_sp(v, end);
 }
