@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/num.h"
+#include "base/text.h"
 #include "cpu/soft/soft_block.h"
 #include "cpu/soft/soft_decode.h"
 #include "cpu/soft/soft_flags.h"
@@ -25,7 +27,14 @@
 #include "form.h"
 #include "native.h"
 
-enum { CASES_DEFAULT = 60, FORMS_MAX = 512, SHOWN_MAX = 3, REPETITIONS_MAX = 1000, SECONDS = 240 };
+enum {
+	CASES_DEFAULT = 60,
+	CASES_MAX = 1000000,
+	FORMS_MAX = 512,
+	SHOWN_MAX = 3,
+	REPETITIONS_MAX = 1000,
+	SECONDS = 240
+};
 
 /* ---- which rows ---- */
 
@@ -408,11 +417,16 @@ static int run_all(unsigned cases, uint64_t seed, const char *only)
 
 int main(int argc, char **argv)
 {
-	unsigned cases = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : CASES_DEFAULT;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	uint64_t cases = CASES_DEFAULT, seed = 1;
+	if ((argc > 1 && num_parse_u64(view_of(argv[1]), CASES_MAX, &cases) < 0) ||
+		(argc > 2 && num_parse_u64(view_of(argv[2]), UINT64_MAX, &seed) < 0)) {
+		fprintf(stderr, "usage: soft_differential [CASES [SEED [MNEMONIC]]]\n");
+		return 2;
+	}
 	pid_t child = fork();
 	if (child == 0)
-		_exit(run_all(cases, seed, argc > 3 ? argv[3] : NULL) | (fflush(stdout) != 0));
+		_exit(run_all((unsigned)cases, seed, argc > 3 ? argv[3] : NULL) |
+			(fflush(stdout) != 0));
 	int status;
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		return 2;
