@@ -130,7 +130,7 @@ static struct world *world_new(void)
 	w->machine.ranges = 1;
 	w->machine.range[0] = (struct soft_range){ .size = RAM_BYTES,
 		.host = w->ram,
-		.fd = -1,
+		.memory = SOFT_NO_MEMORY,
 		.code = mem_new(RAM_BYTES / SOFT_PAGE, sizeof(uint32_t)) };
 	soft_model_init(&w->machine.model, 1);
 	CHECK(soft_vcpu_init(&w->v, &w->machine, 0, &err) == 0);

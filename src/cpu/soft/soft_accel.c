@@ -180,6 +180,19 @@ static int machine_new(int take_fd, unsigned cpus, const struct cpu_bus *bus,
 	return 0;
 }
 
+/* A file's number in stubs; one that two ranges show has one. */
+static unsigned number_file(struct soft_machine *machine, int fd)
+{
+	unsigned at = 0;
+	while (at < machine->files_len && machine->files[at] != fd)
+		at++;
+	if (fd < 0 || at == STUB_MEMORIES_MAX)
+		return SOFT_NO_MEMORY;
+	if (at == machine->files_len)
+		machine->files[machine->files_len++] = fd;
+	return at;
+}
+
 static int machine_map(struct cpu_machine *base, const struct cpu_memory *memory, struct err *err)
 {
 	struct soft_machine *machine = machine_of(base);
@@ -196,7 +209,7 @@ static int machine_map(struct cpu_machine *base, const struct cpu_memory *memory
 		.size = memory->size,
 		.host = memory->host,
 		.read_only = memory->is_read_only,
-		.fd = memory->fd,
+		.memory = number_file(machine, memory->fd),
 		.file_offset = memory->offset,
 		.file_size = memory->file_size,
 		.code = code,
@@ -254,6 +267,7 @@ static int irq_line(struct cpu_machine *base, unsigned pin, bool level, struct e
 
 /* ---- a processor ---- */
 
+/* No thread runs any more that could send it an interrupt. */
 static void vcpu_free(struct cpu_vcpu *base)
 {
 	struct soft_vcpu *v = vcpu_of(base);

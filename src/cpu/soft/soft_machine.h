@@ -6,6 +6,7 @@
 
 #include "cpu/soft/soft_cpuid.h"
 #include "cpu/soft/soft_vcpu.h"
+#include "cpu/soft/stub.h"
 
 enum { SOFT_VCPUS_MAX = 254, SOFT_RANGES_MAX = 64, SOFT_EVENTS_MAX = 256, SOFT_PHYSICAL_BITS = 46 };
 
@@ -17,8 +18,7 @@ struct soft_range {
 	uint8_t *host;
 	bool read_only;
 	/* The file behind it, for stubs; what is beyond file_size is zeros and in no file. */
-	int fd;          /* borrowed; -1: none */
-	unsigned memory; /* its number in stubs; SOFT_NO_MEMORY: they cannot map it */
+	unsigned memory; /* its number in `files`; SOFT_NO_MEMORY: stubs cannot map it */
 	uint64_t file_offset, file_size;
 	/* Of each page: how often code that was decoded from it has been written over, the lowest
 	 * bit saying that there is such code at all, so that writes take the slow way. */
@@ -41,6 +41,8 @@ struct soft_machine {
 	struct irqchip *irqchip; /* owned */
 	struct soft_range range[SOFT_RANGES_MAX];
 	unsigned ranges;
+	int files[STUB_MEMORIES_MAX]; /* borrowed: those of the ranges, each once */
+	unsigned files_len;
 	struct soft_vcpu *_Atomic vcpu[SOFT_VCPUS_MAX]; /* borrowed; set by their own threads */
 	/* Messages by route: address and data, in two atomic words; data last. */
 	struct soft_route {

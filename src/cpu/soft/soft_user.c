@@ -10,6 +10,7 @@
  * the right to write, so that the first write is seen. */
 #include "cpu/soft/soft_user.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,31 +40,14 @@ struct soft_user {
 	struct stub *fpu;
 	bool is_xstate_current;
 	struct stub *_Atomic running; /* for who kicks */
+	atomic_uint kickers;          /* that may just be doing it: then no stub is freed */
 };
-
-/* Which file is which: a file that two ranges show is one. */
-static size_t number_files(struct soft_machine *machine, int fds[STUB_MEMORIES_MAX])
-{
-	size_t len = 0;
-	for (unsigned i = 0; i < machine->ranges; i++) {
-		struct soft_range *range = &machine->range[i];
-		size_t at = 0;
-		while (at < len && fds[at] != range->fd)
-			at++;
-		range->memory =
-			at < STUB_MEMORIES_MAX && range->fd >= 0 ? (unsigned)at : SOFT_NO_MEMORY;
-		if (range->memory == len)
-			fds[len++] = range->fd;
-	}
-	return len;
-}
 
 int soft_user_new(struct soft_vcpu *v, struct err *err)
 {
-	int fds[STUB_MEMORIES_MAX];
 	const struct stub_options options = {
-		.memory_fds = fds,
-		.memory_fds_len = number_files(v->machine, fds),
+		.memory_fds = v->machine->files,
+		.memory_fds_len = v->machine->files_len,
 		.stubs_max = SPACES,
 	};
 	AUTO_FREE struct soft_user *user = NEW(soft_user);
@@ -74,6 +58,15 @@ int soft_user_new(struct soft_vcpu *v, struct err *err)
 	return r;
 }
 
+void soft_user_kick(struct soft_user *user)
+{
+	(void)atomic_fetch_add(&user->kickers, 1);
+	struct stub *stub = atomic_load(&user->running);
+	if (stub != NULL)
+		stub_kick(stub);
+	(void)atomic_fetch_sub(&user->kickers, 1);
+}
+
 void soft_user_free(struct soft_user *user)
 {
 	if (user == NULL)
@@ -82,13 +75,6 @@ void soft_user_free(struct soft_user *user)
 		stub_free(user->space[i].stub);
 	stub_pool_free(user->pool);
 	free(user);
-}
-
-void soft_user_kick(struct soft_user *user)
-{
-	struct stub *stub = atomic_load(&user->running);
-	if (stub != NULL)
-		stub_kick(stub);
 }
 
 /* ---- the FPU's state ---- */
@@ -132,6 +118,9 @@ static void space_drop(struct soft_vcpu *v, struct space *space)
 		soft_user_read_xstate(v);
 		v->user->fpu = NULL;
 	}
+	/* None runs now: who comes later finds none, who has found one is waited for. */
+	while (atomic_load(&v->user->kickers) != 0)
+		(void)sched_yield();
 	stub_free(TAKE(space->stub));
 }
 

@@ -8,7 +8,7 @@
 /* Before the jail closes, in the vCPU's thread, when all memory is mapped: stubs end when it does.
  */
 MUST_CHECK int soft_user_new(struct soft_vcpu *v, struct err *err);
-void soft_user_free(struct soft_user *user); /* NULL is fine */
+void soft_user_free(struct soft_user *user); /* NULL is fine; when nobody kicks it any more */
 
 /* Whether what is to be run now can be. */
 MUST_CHECK bool soft_user_fits(const struct soft_vcpu *v);
