@@ -7,7 +7,6 @@
 #include "cpu/soft/soft_clock.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <x86intrin.h>
@@ -57,6 +56,12 @@ static uint64_t ticks_to_ns(uint64_t ticks, uint32_t mul, int8_t shift)
 	return (uint64_t)((unsigned __int128)ticks * mul >> 32);
 }
 
+/* The processor shows stores in their order: only the compiler has to keep it. */
+static void keep_order(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 /* The rest, between two versions of which the first is odd. */
 static void publish(uint8_t *host, const void *info, size_t len)
 {
@@ -65,10 +70,10 @@ static void publish(uint8_t *host, const void *info, size_t len)
 	/* What was there may be anything. */
 	version += 1 + (version & 1);
 	memcpy(host, &version, sizeof(version));
-	atomic_thread_fence(memory_order_seq_cst);
+	keep_order();
 	memcpy(host + sizeof(version), (const uint8_t *)info + sizeof(version),
 		len - sizeof(version));
-	atomic_thread_fence(memory_order_seq_cst);
+	keep_order();
 	version++;
 	memcpy(host, &version, sizeof(version));
 }
