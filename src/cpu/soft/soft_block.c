@@ -23,16 +23,17 @@
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/soft_native.h"
 
-enum { INSTRUCTION_MAX = 15, HASH_LEN = 1 << 15, RECENT_LEN = 1 << 12 };
+enum { INSTRUCTION_MAX = 15, HASH_LEN = 1 << 15, RECENT_LEN = 1 << 14 };
 #define ARENA_BYTES ((size_t)8 << 20)
 
 struct soft_blocks {
 	uint8_t *arena; /* owned mapping */
 	size_t used;
 	struct soft_block *hash[HASH_LEN];
-	struct soft_block *recent[RECENT_LEN]; /* by linear address: first guess */
-	struct soft_native *native;            /* owned: code that ops call */
+	struct soft_link recent[RECENT_LEN]; /* by linear address: first guess */
+	struct soft_native *native;          /* owned: code that ops call */
 	bool is_full;
+	unsigned times_forgotten; /* all of them */
 };
 
 int soft_blocks_new(struct soft_blocks **ret_blocks, struct err *err)
@@ -74,6 +75,7 @@ static struct soft_block *block_take(struct soft_blocks *blocks)
 	if (blocks->is_full || blocks->used + block_bytes(SOFT_BLOCK_OPS_MAX + 1) > ARENA_BYTES) {
 		blocks->used = 0;
 		blocks->is_full = false;
+		blocks->times_forgotten++;
 		soft_native_reset(blocks->native);
 		memset(blocks->hash, 0, sizeof(blocks->hash));
 		memset(blocks->recent, 0, sizeof(blocks->recent));
@@ -134,12 +136,9 @@ static void decode_across(struct soft_vcpu *v, struct soft_block *b, const uint8
 	size_t len)
 {
 	uint8_t bytes[INSTRUCTION_MAX];
-	struct soft_range *range;
-	const uint8_t *second = NULL;
 	memcpy(bytes, first, len);
 	if (len < INSTRUCTION_MAX) {
-		second = soft_code_at(v, v->rip + len, v->cpl == 3 ? VIEW_USER : VIEW_KERNEL,
-			&range);
+		const uint8_t *second = soft_code_at(v, v->rip + len);
 		if (second == NULL)
 			soft_raise(v, VECTOR_UD);
 		memcpy(bytes + len, second, INSTRUCTION_MAX - len);
@@ -166,16 +165,20 @@ static uint32_t mark_code(struct soft_vcpu *v, const struct soft_range *range, c
 	return atomic_load(code);
 }
 
-static size_t hash_of(const uint8_t *host, unsigned code_size)
+static unsigned code_tlb(const struct soft_vcpu *v)
 {
-	uintptr_t h = (uintptr_t)host * 0x9e3779b97f4a7c15u + code_size;
-	return (h >> 40) % HASH_LEN;
+	return v->cpl == 3 ? TLB_CODE_USER : TLB_CODE;
 }
 
-static struct soft_block *decode(struct soft_vcpu *v, const struct soft_range *range,
-	const uint8_t *host)
+static size_t hash_of(uint64_t address, unsigned code_size)
+{
+	return (size_t)((address + code_size) * 0x9e3779b97f4a7c15u >> 40);
+}
+
+static struct soft_block *decode(struct soft_vcpu *v, const uint8_t *host)
 {
 	struct soft_blocks *blocks = v->blocks;
+	const struct soft_range *range = soft_range_of(v->machine, host);
 	uint32_t version = mark_code(v, range, host);
 	struct soft_block *b = block_take(blocks);
 	*b = (struct soft_block){ .host = host,
@@ -191,7 +194,7 @@ static struct soft_block *decode(struct soft_vcpu *v, const struct soft_range *r
 	memcpy(b->bytes, host, b->bytes_len);
 	size_t size = (size_t)(b->bytes + b->bytes_len - (uint8_t *)b);
 	blocks->used += (size + 7) & ~(size_t)7;
-	size_t slot = hash_of(host, v->code_size);
+	size_t slot = hash_of((uintptr_t)host, v->code_size) % HASH_LEN;
 	b->next = blocks->hash[slot];
 	blocks->hash[slot] = b;
 	return b;
@@ -202,10 +205,9 @@ static bool is_current(const struct soft_block *b)
 	return b->version == atomic_load_explicit(b->page_version, memory_order_acquire);
 }
 
-static struct soft_block *look_up(struct soft_vcpu *v, const struct soft_range *range,
-	const uint8_t *host)
+static struct soft_block *look_up(struct soft_vcpu *v, const uint8_t *host)
 {
-	size_t slot = hash_of(host, v->code_size);
+	size_t slot = hash_of((uintptr_t)host, v->code_size) % HASH_LEN;
 	for (struct soft_block **link = &v->blocks->hash[slot]; *link != NULL;
 		link = &(*link)->next) {
 		struct soft_block *b = *link;
@@ -216,29 +218,50 @@ static struct soft_block *look_up(struct soft_vcpu *v, const struct soft_range *
 		*link = b->next;
 		break;
 	}
-	return decode(v, range, host);
+	return decode(v, host);
 }
 
-const struct soft_block *soft_block_find(struct soft_vcpu *v)
+/* Whether b, which is or was at linear, is there now, and is what it was.  Stamps of the TLB are
+ * unique: that of b's entry says that both are the same page, compared since. */
+static bool is_at(struct soft_vcpu *v, const struct soft_block *b, uint64_t linear)
+{
+	struct soft_tlb_entry *e = soft_tlb_at(v, linear, code_tlb(v));
+	return e->read == (linear & ~(SOFT_PAGE - 1)) && b->stamp == e->stamp &&
+	       b->code_size == v->code_size && is_current(b);
+}
+
+struct soft_block *soft_block_find(struct soft_vcpu *v)
 {
 	/* Outside 64-bit mode rip is an offset in CS. */
 	uint64_t linear = v->is_long ? v->rip : (uint32_t)(v->seg[SEG_CS].base + v->rip);
-	enum soft_view view = v->cpl == 3 ? VIEW_USER : VIEW_KERNEL;
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, view);
-	struct soft_block **recent = &v->blocks->recent[(linear ^ linear >> 12) % RECENT_LEN];
-	struct soft_block *b = *recent;
-	if (e->exec == (linear & ~(SOFT_PAGE - 1)) && b != NULL &&
-		b->host == (const uint8_t *)(linear + e->addend) && b->code_size == v->code_size &&
-		b->stamp == e->stamp && is_current(b))
-		return b;
+	struct soft_link *recent = &v->blocks->recent[hash_of(linear, v->code_size) % RECENT_LEN];
+	if (recent->block != NULL && recent->rip == linear && is_at(v, recent->block, linear))
+		return recent->block;
 	if (!v->is_long)
 		(void)soft_linear(v, SEG_CS, v->rip, 1, ACCESS_EXEC);
-	struct soft_range *range;
-	const uint8_t *host = soft_code_at(v, linear, view, &range);
+	const uint8_t *host = soft_code_at(v, linear);
 	if (host == NULL)
 		soft_raise(v, VECTOR_UD);
-	b = look_up(v, range, host);
-	b->stamp = e->stamp;
-	*recent = b->is_across ? NULL : b;
+	struct soft_block *b = look_up(v, host);
+	b->stamp = soft_tlb_at(v, linear, code_tlb(v))->stamp;
+	*recent = (struct soft_link){ .block = b->is_across ? NULL : b, .rip = linear };
+	return b;
+}
+
+struct soft_block *soft_block_follow(struct soft_vcpu *v, struct soft_block *last)
+{
+	if (!v->is_long || last->is_across)
+		return soft_block_find(v);
+	unsigned which = last->link[0].rip == v->rip ? 0 : 1;
+	struct soft_link *link = &last->link[which];
+	if (link->block != NULL && link->rip == v->rip && is_at(v, link->block, v->rip))
+		return link->block;
+	const unsigned times_forgotten = v->blocks->times_forgotten;
+	struct soft_block *b = soft_block_find(v);
+	if (b->is_across || v->blocks->times_forgotten != times_forgotten)
+		return b;
+	/* The first one stays: of two ways from a branch each gets its own. */
+	link = &last->link[last->link[0].block == NULL ? 0 : which];
+	*link = (struct soft_link){ .block = b, .rip = v->rip };
 	return b;
 }

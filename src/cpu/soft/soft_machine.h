@@ -58,10 +58,12 @@ struct soft_machine {
 /* The range that has [gpa, gpa + len), or NULL. */
 struct soft_range *soft_range_at(struct soft_machine *machine, uint64_t gpa, uint64_t len);
 
-/* The host's byte of code at linear, and the range it is in; NULL where that is no memory.  Raises
- * what fetching it meets. */
-const uint8_t *soft_code_at(struct soft_vcpu *v, uint64_t linear, enum soft_view view,
-	struct soft_range **ret_range);
+/* The range that has this byte of the host's, or NULL. */
+struct soft_range *soft_range_of(struct soft_machine *machine, const uint8_t *host);
+
+/* The host's byte of code at linear, NULL where that is no memory.  Raises what fetching it meets.
+ */
+const uint8_t *soft_code_at(struct soft_vcpu *v, uint64_t linear);
 /* Writes to that page of this processor's take the slow way from now on. */
 void soft_tlb_forget_writes(struct soft_vcpu *v, const uint8_t *host_page);
 

@@ -12,10 +12,10 @@
 /* Little words at host addresses of any alignment. */
 #define SOFT_MEM_WIDTHS(X) X(8, uint8_t) X(16, uint16_t) X(32, uint32_t) X(64, uint64_t)
 
-static inline struct soft_tlb_entry *soft_tlb_at(struct soft_vcpu *v, uint64_t linear,
-	enum soft_view view)
+/* tlb: a view, for data; TLB_CODE, TLB_CODE_USER. */
+static inline struct soft_tlb_entry *soft_tlb_at(struct soft_vcpu *v, uint64_t linear, unsigned tlb)
 {
-	return &v->tlb[view][(linear >> 63) * SOFT_TLB_HALF + linear / SOFT_PAGE % SOFT_TLB_HALF];
+	return &v->tlb[tlb][linear >> 63].entry[linear / SOFT_PAGE % SOFT_TLB_LEN];
 }
 
 static inline bool soft_is_within(uint64_t page, uint64_t linear, size_t len)

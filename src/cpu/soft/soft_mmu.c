@@ -238,87 +238,124 @@ bool soft_translate(struct soft_vcpu *v, uint64_t linear, enum soft_access acces
 
 /* ---- the TLB ---- */
 
-static void drop(struct soft_tlb_entry *e)
+static void drop(struct soft_tlb *tlb, unsigned i)
 {
-	e->read = e->write = e->exec = SOFT_NO_PAGE;
+	const uint64_t others = ~(UINT64_C(1) << i % 64);
+	tlb->entry[i].read = tlb->entry[i].write = SOFT_NO_PAGE;
+	tlb->used[i / 64] &= others;
+	tlb->global[i / 64] &= others;
+	tlb->large[i / 64] &= others;
+}
+
+static void take(struct soft_tlb *tlb, unsigned i, const struct soft_translation *t)
+{
+	const uint64_t bit = UINT64_C(1) << i % 64;
+	drop(tlb, i);
+	tlb->used[i / 64] |= bit;
+	tlb->global[i / 64] |= t->is_global ? bit : 0;
+	tlb->large[i / 64] |= t->is_large ? bit : 0;
+}
+
+static unsigned tlb_of(enum soft_access access, enum soft_view view)
+{
+	return access != ACCESS_EXEC ? view : view == VIEW_USER ? TLB_CODE_USER : TLB_CODE;
 }
 
 static void fill(struct soft_vcpu *v, uint64_t linear, enum soft_access access, enum soft_view view,
 	const struct soft_translation *t, const struct soft_range *range)
 {
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, view);
+	struct soft_tlb *tlb = &v->tlb[tlb_of(access, view)][linear >> 63];
+	unsigned i = linear / SOFT_PAGE % SOFT_TLB_LEN;
+	struct soft_tlb_entry *e = &tlb->entry[i];
 	uint64_t page = linear & ~(SOFT_PAGE - 1);
 	uint64_t offset = (t->gpa & ~(SOFT_PAGE - 1)) - range->gpa;
 	uintptr_t addend = (uintptr_t)(range->host + offset) - page;
 	/* Another page was here, or the page has moved. */
-	bool is_other =
-		e->addend != addend || (e->read != page && e->write != page && e->exec != page);
-	if (is_other) {
-		drop(e);
-		e->addend = addend;
-		e->is_global = t->is_global;
-		e->is_large = t->is_large;
-	}
-	v->tlb_used[view][linear >> 63] = true;
-	if (access == ACCESS_EXEC) {
-		e->exec = page;
-		e->stamp = ++v->tlb_stamp;
-		return;
-	}
+	if (e->addend != addend || e->read != page)
+		take(tlb, i, t);
+	e->addend = addend;
 	e->read = page;
-	if (t->can_write && !range->read_only &&
-		(atomic_load(&range->code[offset / SOFT_PAGE]) & 1) == 0)
+	if (access == ACCESS_EXEC)
+		e->stamp = ++v->tlb_stamp;
+	else if (t->can_write && !range->read_only &&
+		 (atomic_load(&range->code[offset / SOFT_PAGE]) & 1) == 0)
 		e->write = page;
 }
 
 void soft_tlb_init(struct soft_vcpu *v)
 {
-	for (unsigned view = 0; view < VIEWS; view++)
-		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-			drop(&v->tlb[view][i]);
+	for (unsigned tlb = 0; tlb < TLBS; tlb++)
+		for (unsigned i = 0; i < 2 * SOFT_TLB_LEN; i++)
+			drop(&v->tlb[tlb][i / SOFT_TLB_LEN], i % SOFT_TLB_LEN);
+}
+
+/* The lowest of the bits in *bits, which it takes out. */
+static unsigned next_bit(uint64_t *bits)
+{
+	unsigned i = (unsigned)__builtin_ctzll(*bits);
+	*bits &= *bits - 1;
+	return i;
+}
+
+static void flush(struct soft_tlb *tlb, bool with_global)
+{
+	for (unsigned word = 0; word < SOFT_TLB_WORDS; word++) {
+		uint64_t bits = tlb->used[word] & (with_global ? UINT64_MAX : ~tlb->global[word]);
+		while (bits != 0)
+			drop(tlb, word * 64 + next_bit(&bits));
+	}
 }
 
 void soft_tlb_flush(struct soft_vcpu *v, bool with_global)
 {
-	for (unsigned view = 0; view < VIEWS; view++) {
-		for (unsigned half = 0; half < 2; half++) {
-			struct soft_tlb_entry *e = &v->tlb[view][(size_t)half * SOFT_TLB_HALF];
-			if (!v->tlb_used[view][half])
-				continue;
-			for (unsigned i = 0; i < SOFT_TLB_HALF; i++)
-				if (with_global || !e[i].is_global)
-					drop(&e[i]);
-			v->tlb_used[view][half] = half == 1 && !with_global;
+	for (unsigned tlb = 0; tlb < TLBS; tlb++) {
+		flush(&v->tlb[tlb][0], with_global);
+		flush(&v->tlb[tlb][1], with_global);
+	}
+}
+
+/* What is there of a large page may be at any address of it: of the largest that there are. */
+static void flush_large(struct soft_tlb *tlb, uint64_t linear)
+{
+	enum { LARGEST_SHIFT = 30 };
+	for (unsigned word = 0; word < SOFT_TLB_WORDS; word++) {
+		uint64_t bits = tlb->large[word];
+		while (bits != 0) {
+			unsigned i = word * 64 + next_bit(&bits);
+			if (tlb->entry[i].read >> LARGEST_SHIFT == linear >> LARGEST_SHIFT)
+				drop(tlb, i);
 		}
 	}
 }
 
 void soft_tlb_flush_page(struct soft_vcpu *v, uint64_t linear)
 {
-	const uint64_t large = ~((UINT64_C(1) << 30) - 1);
-	uint64_t page = linear & ~(SOFT_PAGE - 1);
-	for (unsigned view = 0; view < VIEWS; view++) {
-		struct soft_tlb_entry *e = &v->tlb[view][(linear >> 63) * SOFT_TLB_HALF];
-		if (!v->tlb_used[view][linear >> 63])
-			continue;
-		drop(soft_tlb_at(v, page, view));
-		for (unsigned i = 0; i < SOFT_TLB_HALF; i++) {
-			uint64_t tag = e[i].read != SOFT_NO_PAGE ? e[i].read : e[i].exec;
-			if (e[i].is_large && (tag & large) == (linear & large))
-				drop(&e[i]);
+	for (unsigned tlb = 0; tlb < TLBS; tlb++) {
+		struct soft_tlb *half = &v->tlb[tlb][linear >> 63];
+		drop(half, linear / SOFT_PAGE % SOFT_TLB_LEN);
+		flush_large(half, linear);
+	}
+}
+
+static void forget_writes(struct soft_tlb *tlb, const uint8_t *host_page)
+{
+	for (unsigned word = 0; word < SOFT_TLB_WORDS; word++) {
+		uint64_t bits = tlb->used[word];
+		while (bits != 0) {
+			struct soft_tlb_entry *e = &tlb->entry[word * 64 + next_bit(&bits)];
+			if (e->write != SOFT_NO_PAGE &&
+				e->write + e->addend == (uintptr_t)host_page)
+				e->write = SOFT_NO_PAGE;
 		}
 	}
 }
 
 void soft_tlb_forget_writes(struct soft_vcpu *v, const uint8_t *host_page)
 {
-	for (unsigned view = 0; view < VIEWS; view++)
-		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
-			struct soft_tlb_entry *e = &v->tlb[view][i];
-			if (e->write != SOFT_NO_PAGE &&
-				e->write + e->addend == (uintptr_t)host_page)
-				e->write = SOFT_NO_PAGE;
-		}
+	for (unsigned view = 0; view < VIEWS; view++) {
+		forget_writes(&v->tlb[view][0], host_page);
+		forget_writes(&v->tlb[view][1], host_page);
+	}
 }
 
 /* ---- accesses ---- */
@@ -329,6 +366,16 @@ struct soft_range *soft_range_at(struct soft_machine *machine, uint64_t gpa, uin
 		struct soft_range *range = &machine->range[i];
 		if (gpa >= range->gpa && gpa - range->gpa < range->size &&
 			len <= range->size - (gpa - range->gpa))
+			return range;
+	}
+	return NULL;
+}
+
+struct soft_range *soft_range_of(struct soft_machine *machine, const uint8_t *host)
+{
+	for (unsigned i = 0; i < machine->ranges; i++) {
+		struct soft_range *range = &machine->range[i];
+		if (host >= range->host && (uint64_t)(host - range->host) < range->size)
 			return range;
 	}
 	return NULL;
@@ -463,9 +510,13 @@ void *soft_writable_slow(struct soft_vcpu *v, uint64_t linear, size_t len)
 	return soft_is_within(e->write, linear, len) ? (void *)(linear + e->addend) : NULL;
 }
 
-const uint8_t *soft_code_at(struct soft_vcpu *v, uint64_t linear, enum soft_view view,
-	struct soft_range **ret_range)
+const uint8_t *soft_code_at(struct soft_vcpu *v, uint64_t linear)
 {
-	uint64_t gpa = find(v, linear, ACCESS_EXEC, view, ret_range);
-	return *ret_range != NULL ? (*ret_range)->host + (gpa - (*ret_range)->gpa) : NULL;
+	bool is_user = v->cpl == 3;
+	struct soft_tlb_entry *e = soft_tlb_at(v, linear, is_user ? TLB_CODE_USER : TLB_CODE);
+	if (e->read == (linear & ~(SOFT_PAGE - 1)))
+		return (const uint8_t *)(linear + e->addend);
+	struct soft_range *range;
+	uint64_t gpa = find(v, linear, ACCESS_EXEC, is_user ? VIEW_USER : VIEW_KERNEL, &range);
+	return range != NULL ? range->host + (gpa - range->gpa) : NULL;
 }

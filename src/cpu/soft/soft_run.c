@@ -8,7 +8,7 @@
  *
  * What another thread has to say is a bit in `attention`, looked at before each block: a block is
  * short.  A processor that is halted sleeps on that word until the next timer rings; one
- * in ring 3 is woken by the same timer; one that runs ring 0 looks every few dozen blocks. */
+ * in ring 3 is woken by the same timer; one that runs ring 0 looks every few hundred blocks. */
 #include "cpu/soft/soft_run.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@
 #include "cpu/soft/soft_trap.h"
 #include "cpu/soft/soft_user.h"
 
-enum { BLOCKS_BETWEEN_TIMERS = 64, XSTATE_BYTES = 4096 };
+enum { BLOCKS_BETWEEN_TIMERS = 256, XSTATE_BYTES = 4096 };
 #define DR6_STEP (UINT64_C(1) << 14)
 
 /* ---- made ---- */
@@ -170,18 +170,29 @@ static bool take_events(struct soft_vcpu *v)
 	return true;
 }
 
-/* One block, or its first instruction. */
-static void run_block(struct soft_vcpu *v, unsigned most)
+static void run_ops(struct soft_vcpu *v, const struct soft_op *op, unsigned len)
+{
+	const struct soft_op *end = op + len;
+	v->gpr[GPR_BLOCK] = v->rip;
+	do {
+		v->op = op;
+		op->run(v, op);
+	} while (++op != end);
+}
+
+static void run_block(struct soft_vcpu *v, const struct soft_block *b)
+{
+	run_ops(v, b->ops, b->ops_len);
+	v->op = NULL;
+}
+
+/* The first instruction of a block. */
+static void run_instruction(struct soft_vcpu *v)
 {
 	const struct soft_block *b = soft_block_find(v);
-	unsigned n = b->ops_len < most ? b->ops_len : most;
-	v->gpr[GPR_BLOCK] = v->rip;
-	for (unsigned i = 0; i < n; i++) {
-		v->op = &b->ops[i];
-		v->op->run(v, v->op);
-	}
+	run_ops(v, b->ops, 1);
 	/* What ends a block has set rip; what does not stands before something that does. */
-	if (n < b->ops_len)
+	if (b->ops_len > 1)
 		v->rip = soft_next_rip(v, v->op);
 	v->op = NULL;
 }
@@ -192,10 +203,33 @@ static void run_one(struct soft_vcpu *v)
 {
 	bool is_stepping = soft_flag(v, FLAG_TF);
 	v->is_inhibited = false;
-	run_block(v, 1);
+	run_instruction(v);
 	if (is_stepping && !v->is_inhibited) {
 		v->dr[6] |= DR6_STEP;
 		soft_raise(v, VECTOR_DB);
+	}
+}
+
+static bool is_stepwise(const struct soft_vcpu *v)
+{
+	return v->is_inhibited || soft_flag(v, FLAG_TF);
+}
+
+/* Blocks, one leading to the next. */
+static void run_ring0(struct soft_vcpu *v)
+{
+	struct soft_block *b = NULL;
+	for (unsigned i = 0; i < BLOCKS_BETWEEN_TIMERS; i++) {
+		if (is_stepwise(v)) {
+			run_one(v);
+			b = NULL;
+		} else {
+			b = b != NULL ? soft_block_follow(v, b) : soft_block_find(v);
+			run_block(v, b);
+		}
+		if (atomic_load_explicit(&v->attention, memory_order_relaxed) != 0 ||
+			v->is_halted || v->cpl == 3)
+			break;
 	}
 }
 
@@ -209,15 +243,7 @@ static enum soft_user_result run_ring(struct soft_vcpu *v)
 			run_one(v);
 		return r;
 	}
-	for (unsigned i = 0; i < BLOCKS_BETWEEN_TIMERS; i++) {
-		if (v->is_inhibited || soft_flag(v, FLAG_TF))
-			run_one(v);
-		else
-			run_block(v, SOFT_BLOCK_OPS_MAX + 1);
-		if (atomic_load_explicit(&v->attention, memory_order_relaxed) != 0 ||
-			v->is_halted || v->cpl == 3)
-			break;
-	}
+	run_ring0(v);
 	return SOFT_USER_DONE;
 }
 
@@ -271,6 +297,6 @@ bool soft_step(struct soft_vcpu *v, struct soft_exception *ret_exception)
 		v->exception.vector = -1;
 		return false;
 	}
-	run_block(v, 1);
+	run_instruction(v);
 	return true;
 }

@@ -126,8 +126,6 @@ enum vector {
 /* ---- memory ---- */
 
 #define SOFT_PAGE UINT64_C(4096)
-/* Half of them for each half of the address space: a kernel's, which mostly stay, and a user's. */
-enum { SOFT_TLB_HALF = 256, SOFT_TLB_ENTRIES = 2 * SOFT_TLB_HALF };
 /* Whose rights an access has: decided by CPL and, where SMAP is on, by AC. */
 enum soft_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_USER, VIEWS };
 
@@ -137,10 +135,19 @@ enum soft_access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
  * has to take the slow way. */
 #define SOFT_NO_PAGE UINT64_MAX
 struct soft_tlb_entry {
-	uint64_t read, write, exec; /* the page's linear address */
-	uintptr_t addend;           /* linear + addend: the host's byte */
-	uint32_t stamp; /* counts the fills of `exec`: blocks seen since need no check */
-	bool is_global, is_large;
+	uint64_t read, write; /* the page's linear address; of code only `read` */
+	uintptr_t addend;     /* linear + addend: the host's byte */
+	uint64_t stamp;       /* of code: counts the fills; blocks seen since need no check */
+};
+
+/* One TLB for data of each view, and two for code; each with entries for both halves of the
+ * address space: a kernel's, which mostly stay, and a user's.  What is in use, and how, is in words
+ * of bits beside them, so that a flush costs what there is to flush. */
+enum { TLB_CODE = VIEWS, TLB_CODE_USER, TLBS };
+enum { SOFT_TLB_LEN = 1024, SOFT_TLB_WORDS = SOFT_TLB_LEN / 64 };
+struct soft_tlb {
+	struct soft_tlb_entry entry[SOFT_TLB_LEN];
+	uint64_t used[SOFT_TLB_WORDS], global[SOFT_TLB_WORDS], large[SOFT_TLB_WORDS];
 };
 
 /* ---- decoded instructions ---- */
@@ -233,11 +240,10 @@ struct soft_vcpu {
 	volatile uint64_t
 		alarm_deadline; /* when it rings; set back by its signal, in this thread */
 
-	struct soft_tlb_entry tlb[VIEWS][SOFT_TLB_ENTRIES];
-	bool tlb_used[VIEWS][2];    /* of each half */
-	uint32_t tlb_stamp;         /* of the last fill */
-	struct soft_blocks *blocks; /* owned */
-	struct soft_user *user;     /* owned; NULL: ring 3 is interpreted, too */
+	struct soft_tlb tlb[TLBS][2]; /* user's half, kernel's half */
+	uint64_t tlb_stamp;           /* of the last fill with code */
+	struct soft_blocks *blocks;   /* owned */
+	struct soft_user *user;       /* owned; NULL: ring 3 is interpreted, too */
 };
 
 /* ---- what stops an instruction ---- */
