@@ -68,6 +68,11 @@ bool cpu_accel_is_by_name_only(const struct cpu_accel *accel)
 	return accel->by_name_only;
 }
 
+const char *cpu_accel_kernel_parameters(const struct cpu_accel *accel)
+{
+	return accel->kernel_parameters;
+}
+
 const int *cpu_accel_syscalls(const struct cpu_accel *accel, size_t *ret_len)
 {
 	*ret_len = accel->syscalls_len;

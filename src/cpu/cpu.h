@@ -29,6 +29,8 @@ MUST_CHECK bool cpu_accel_probe(const struct cpu_accel *accel, struct text *why_
 const char *cpu_accel_boundary(const struct cpu_accel *accel);
 /* Whether only who names it gets it. */
 bool cpu_accel_is_by_name_only(const struct cpu_accel *accel);
+/* What the kernel of a guest should be told on its command line; "" where there is nothing. */
+const char *cpu_accel_kernel_parameters(const struct cpu_accel *accel);
 /* The numbers of the system calls that it makes while a guest runs, for the list of those that are
  * allowed then; static. */
 const int *cpu_accel_syscalls(const struct cpu_accel *accel, size_t *ret_len);

@@ -99,7 +99,10 @@ static int add_accel(struct creation *creation, struct err *err)
 		r = cpu_accel_open(creation->accel, &fd, err);
 	if (r < 0)
 		return r;
+	AUTO_FREE char *command_line = text_format("%s %s", KERNEL_COMMAND_LINE,
+		cpu_accel_kernel_parameters(creation->accel));
 	json_set_string(creation->config, "accel", cpu_accel_name(creation->accel));
+	json_set_string(creation->config, "cmdline", command_line);
 	return fd < 0 ? 0 : add_fd(creation, creation->config, "accel_fd", fd, err);
 }
 
@@ -267,7 +270,6 @@ static int prepare(struct creation *creation, struct err *err)
 	creation->config = json_new_object();
 	json_set_uint(creation->config, "cpus", machine_cpus(spec));
 	json_set_uint(creation->config, "memory_mib", machine_memory_mib(spec));
-	json_set_string(creation->config, "cmdline", KERNEL_COMMAND_LINE);
 	json_set_uint(creation->config, "uid", user_of(launch->id));
 	int r = machine_config_check(spec, err);
 	if (r == 0)

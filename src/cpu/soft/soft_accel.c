@@ -365,6 +365,8 @@ const struct cpu_accel soft_accel = {
 	.boundary = "seccomp",
 	.wants_shared_memory = true,
 	.by_name_only = true,
+	/* Nothing runs a guest's kernel ahead of itself: it is interpreted. */
+	.kernel_parameters = "mitigations=off",
 	.syscalls = syscalls,
 	.syscalls_len = ARRAY_LEN(syscalls),
 	.probe = probe,
