@@ -203,6 +203,7 @@ static int job_module(struct job *job, struct err *err)
 	r = vm_module_read((struct view){ bytes, (size_t)st.st_size }, &module, err);
 	if (r < 0)
 		return r;
+	text_printf(&job->answer, "%zu\n", module.body_len);
 	text_add(&job->answer, module.vermagic.data, module.vermagic.len);
 	text_puts(&job->answer, "\n");
 	text_add(&job->answer, module.depends.data, module.depends.len);
@@ -456,10 +457,9 @@ int extract_deb(int deb_fd, int out_fd, struct err *err)
 }
 
 /* Two lines, the first of which must be something; bytes of a stranger. */
-static int two_lines(const struct text *answer, char **ret_first, char **ret_second,
-	struct err *err)
+static int two_lines(struct view answer, char **ret_first, char **ret_second, struct err *err)
 {
-	struct view second = view_of_text(answer);
+	struct view second = answer;
 	struct view first = view_cut(&second, '\n');
 	if (first.len == 0 || second.data == NULL)
 		return err_set(err, ERR_SYSTEM, "a worker's answer cannot be read");
@@ -476,11 +476,11 @@ int extract_kernel(int fd, int out_fd, char **ret_release, char **ret_what, stru
 	strv_printf(&numbers, "%d", out_fd);
 	const int fds[] = { fd, out_fd };
 	int r = run("kernel", &numbers, fds, ARRAY_LEN(fds), &answer, err);
-	return r < 0 ? r : two_lines(&answer, ret_release, ret_what, err);
+	return r < 0 ? r : two_lines(view_of_text(&answer), ret_release, ret_what, err);
 }
 
-int extract_module(const struct extract_module *module, int out_fd, char **ret_vermagic,
-	char **ret_depends, struct err *err)
+int extract_module(const struct extract_module *module, int out_fd,
+	struct extract_module_words *ret_words, struct err *err)
 {
 	AUTO_DONE(strv) numbers = { 0 };
 	AUTO_DONE(text) answer = { 0 };
@@ -491,5 +491,9 @@ int extract_module(const struct extract_module *module, int out_fd, char **ret_v
 	strv_printf(&numbers, "%d", out_fd);
 	const int fds[] = { module->fd, out_fd };
 	int r = run("module", &numbers, fds, ARRAY_LEN(fds), &answer, err);
-	return r < 0 ? r : two_lines(&answer, ret_vermagic, ret_depends, err);
+	struct view words = view_of_text(&answer);
+	struct view number = view_cut(&words, '\n');
+	if (r == 0 && num_parse_u64(number, LIMIT_MODULE_BYTES, &ret_words->body_size) < 0)
+		r = err_set(err, ERR_SYSTEM, "a worker's answer cannot be read");
+	return r < 0 ? r : two_lines(words, &ret_words->vermagic, &ret_words->depends, err);
 }

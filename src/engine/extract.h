@@ -37,5 +37,9 @@ struct extract_module {
 	uint64_t offset, size;
 	enum layer_compression compression;
 };
-MUST_CHECK int extract_module(const struct extract_module *module, int out_fd, char **ret_vermagic,
-	char **ret_depends, struct err *err);
+struct extract_module_words {
+	char *vermagic, *depends; /* the caller's */
+	uint64_t body_size;       /* of the bytes; a signature is behind it */
+};
+MUST_CHECK int extract_module(const struct extract_module *module, int out_fd,
+	struct extract_module_words *ret_words, struct err *err);

@@ -263,7 +263,11 @@ static bool is_of_release(const char *vermagic, const char *release)
 	return strncmp(vermagic, release, len) == 0 && vermagic[len] == ' ';
 }
 
-static int pack(struct closure *c, const struct module *module, int fd, struct err *err)
+/* Without its signature, which stands beside it: to check that of all modules is half of the work
+ * of a kernel's start, and says nothing that the import has not; moat-guest puts it back where the
+ * kernel insists. */
+static int pack(struct closure *c, const struct module *module, int fd, uint64_t body_size,
+	struct err *err)
 {
 	struct stat st;
 	if (c->names->len == LIMIT_GUEST_MODULES)
@@ -271,14 +275,25 @@ static int pack(struct closure *c, const struct module *module, int fd, struct e
 			(int)LIMIT_GUEST_MODULES);
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, errno, "look at module %s", module->name);
+	if (body_size > (uint64_t)st.st_size)
+		return err_set(err, ERR_SYSTEM, "module %s is shorter than a worker says",
+			module->name);
 	AUTO_FREE char *path = text_format("lib/moat/%s.ko", module->name);
-	const struct vm_cpio_entry entry = { .name = path,
+	AUTO_FREE char *signature_path = text_format("lib/moat/%s.ko.signature", module->name);
+	const struct vm_cpio_entry body = { .name = path,
 		.mode = S_IFREG | 0600,
 		.has_source = true,
 		.source_fd = fd,
-		.size = (uint64_t)st.st_size };
+		.size = body_size };
+	const struct vm_cpio_entry signature = { .name = signature_path,
+		.mode = S_IFREG | 0600,
+		.has_source = true,
+		.source_fd = fd,
+		.offset = body_size,
+		.size = (uint64_t)st.st_size - body_size };
 	strv_add(c->names, module->name);
-	return vm_cpio_add(c->cpio, &entry, err);
+	int r = vm_cpio_add(c->cpio, &body, err);
+	return r < 0 || signature.size == 0 ? r : vm_cpio_add(c->cpio, &signature, err);
 }
 
 /* After those it needs: so they are loaded in order. */
@@ -291,14 +306,15 @@ static int visit(struct closure *c, struct module *module, struct err *err)
 	AUTO_CLOSE int plain = memfd_create("module", MFD_CLOEXEC);
 	struct extract_module bytes = { .offset = module->offset,
 		.compression = module->compression };
-	AUTO_FREE char *vermagic = NULL;
-	AUTO_FREE char *depends = NULL;
+	struct extract_module_words words = { 0 };
 	int r = plain < 0 ? err_sys(err, errno, "make a file in memory")
 			  : open_module(c, module, &fd, &bytes.size, err);
 	if (r < 0)
 		return r;
 	bytes.fd = fd;
-	r = extract_module(&bytes, plain, &vermagic, &depends, err);
+	r = extract_module(&bytes, plain, &words, err);
+	AUTO_FREE char *vermagic = words.vermagic;
+	AUTO_FREE char *depends = words.depends;
 	if (r < 0)
 		return err_wrap(err, r, "module %s", module->name);
 	if (!is_of_release(vermagic, c->source->release)) {
@@ -307,7 +323,7 @@ static int visit(struct closure *c, struct module *module, struct err *err)
 			module->name, quoted, c->source->release);
 	}
 	r = visit_depends(c, module, depends, err);
-	return r < 0 ? r : pack(c, module, plain, err);
+	return r < 0 ? r : pack(c, module, plain, words.body_size, err);
 }
 
 static int visit_all(struct closure *c, struct err *err)

@@ -22,6 +22,7 @@
 
 #define MODULES_DIR "/lib/moat"
 #define MODULES_LIST_MAX 65536
+#define SIGNATURE_MAX 65536
 #define NEW_ROOT "/newroot"
 #define DESCRIPTORS_MAX 1048576 /* of a workload that has no limit of its own, as under Docker */
 
@@ -69,14 +70,38 @@ static int open_console(void *context, struct err *err)
 	return 0;
 }
 
+static int try_module(const char *path)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
+		return -errno;
+	return 0;
+}
+
+/* Puts the signature back behind the module, for a kernel that wants it (module.sig_enforce,
+ * lockdown). */
+static int sign_module(const char *path, const char *signature_path)
+{
+	AUTO_DONE(text) signature = { 0 };
+	int r = file_read_at(AT_FDCWD, signature_path, SIGNATURE_MAX, &signature, NULL);
+	AUTO_CLOSE int fd = r < 0 ? -1 : open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (r == 0 && fd < 0)
+		r = -errno;
+	return r < 0 ? r : fd_write_all(fd, signature.data, signature.len);
+}
+
 static void load_module(struct view name)
 {
 	AUTO_FREE char *path = text_format(MODULES_DIR "/%.*s", (int)name.len, name.data);
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
-		log_warning("module %s: %s", path, strerror(errno));
-	/* Loaded or not, nobody reads it again. */
+	AUTO_FREE char *signature_path = text_format("%s.signature", path);
+	int r = try_module(path);
+	if ((r == -EKEYREJECTED || r == -EPERM) && sign_module(path, signature_path) == 0)
+		r = try_module(path);
+	if (r < 0)
+		log_warning("module %s: %s", path, strerror(-r));
+	/* Loaded or not, nobody reads them again. */
 	(void)unlink(path);
+	(void)unlink(signature_path);
 }
 
 static int load_modules(void *context, struct err *err)

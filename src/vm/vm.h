@@ -58,6 +58,7 @@ MUST_CHECK int vm_kernel_payload(int fd, struct vm_payload *ret_payload, struct 
 struct vm_module {
 	struct view depends;  /* names separated by commas */
 	struct view vermagic; /* the kernel's release, then flags */
+	size_t body_len;      /* what is behind it is its signature */
 };
 MUST_CHECK int vm_module_read(struct view bytes, struct vm_module *ret_module, struct err *err);
 

@@ -1,9 +1,13 @@
 /* kernel_module - reads a module's own description.  The ELF-64 specification, "Sections", and
- * Linux's include/linux/moduleparam.h: .modinfo holds "key=value" strings, each with its zero byte.
+ * Linux's include/linux/moduleparam.h: .modinfo holds "key=value" strings, each with its zero byte;
+ * Documentation/admin-guide/module-signing.rst: a signature, its struct module_signature and a
+ * marker stand behind the object.
  *
  * Every number of the file is checked against its size before it is used; the number of sections
  * bounds the only loop over them. */
+#include <assert.h>
 #include <elf.h>
+#include <endian.h>
 #include <string.h>
 
 #include "vm/vm.h"
@@ -76,13 +80,35 @@ static int find_modinfo(struct view bytes, struct view *ret_modinfo, struct err 
 	return damaged("it has no .modinfo", err);
 }
 
+/* include/linux/module_signature.h */
+struct signature_end {
+	uint8_t algorithm, hash, type, signer_len, key_len, unused[3];
+	uint32_t len_be;
+	char marker[28];
+};
+#define SIGNATURE_MARKER "~Module signature appended~\n"
+
+/* A damaged signature is none: the kernel will say so. */
+static size_t body_len(struct view bytes)
+{
+	struct signature_end end;
+	static_assert(sizeof(end) == 40, "as the kernel has it");
+	if (bytes.len < sizeof(end))
+		return bytes.len;
+	memcpy(&end, bytes.data + bytes.len - sizeof(end), sizeof(end));
+	size_t len = be32toh(end.len_be), room = bytes.len - sizeof(end);
+	if (memcmp(end.marker, SIGNATURE_MARKER, sizeof(end.marker)) != 0 || len >= room)
+		return bytes.len;
+	return room - len;
+}
+
 int vm_module_read(struct view bytes, struct vm_module *ret_module, struct err *err)
 {
 	struct view rest;
 	int r = find_modinfo(bytes, &rest, err);
 	if (r < 0)
 		return r;
-	struct vm_module module = { 0 };
+	struct vm_module module = { .body_len = body_len(bytes) };
 	bool has_depends = false;
 	while (rest.data != NULL) {
 		struct view value = view_cut(&rest, '\0');

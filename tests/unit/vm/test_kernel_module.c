@@ -47,6 +47,7 @@ static int read_module(const struct module *m, size_t len, struct vm_module *ret
 	memcpy(bytes, m, len);
 	int r = vm_module_read((struct view){ bytes, len }, ret, err);
 	if (r == 0) {
+		assert_true(ret->body_len <= len);
 		assert_true(view_is(ret->depends, "virtio,virtio_ring"));
 		assert_true(view_is(ret->vermagic, "6.1.0 SMP "));
 	}
@@ -122,12 +123,44 @@ static void module_of_another_machine_or_without_words_is_refused(void **state)
 	assert_error(read_module(&m, sizeof(m), &module, &err), ERR_DAMAGED, "does not say");
 }
 
+/* Behind the module: a signature of 3 bytes, what it is, and the marker. */
+#define SIGNED "sig\x01\x02\x03\0\0\0\0\0\0\0\0\x03~Module signature appended~\n"
+
+static size_t body_of_signed(const char *signature, size_t signature_len)
+{
+	struct signed_module {
+		struct module m;
+		char signature[sizeof(SIGNED)];
+	} m = { .m = good() };
+	struct vm_module module;
+	struct err err = { 0 };
+	memcpy(m.signature, signature, signature_len);
+	assert_int_equal(vm_module_read((struct view){ (const char *)&m,
+						sizeof(m.m) + signature_len },
+				 &module, &err),
+		0);
+	return module.body_len;
+}
+
+static void a_signature_is_no_part_of_the_body(void **state)
+{
+	(void)state;
+	char bytes[sizeof(SIGNED)] = SIGNED;
+	const size_t len = sizeof(SIGNED) - 1, body = sizeof(struct module);
+	assert_int_equal(body_of_signed(bytes, len), body);
+	assert_int_equal(body_of_signed(bytes, 0), body);
+	assert_int_equal(body_of_signed(bytes, len - 1), body + len - 1);
+	bytes[11] = 1; /* longer than all there is */
+	assert_int_equal(body_of_signed(bytes, len), body + len);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(module_says_what_it_needs),
 		cmocka_unit_test(module_cut_anywhere_is_damaged),
 		cmocka_unit_test(module_whose_numbers_wrap_is_damaged),
+		cmocka_unit_test(a_signature_is_no_part_of_the_body),
 		cmocka_unit_test(module_of_another_machine_or_without_words_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
