@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #define VECTOR_DB 1
+#define VECTOR_UD 6
 #define VECTOR_GP 13
 #define VECTOR_PF 14
 
@@ -109,8 +110,9 @@ static void old_ways_to_call_are_told_apart(void **state)
 	stub_world_expect(w->stub, &regs, STUB_INT80);
 	assert_true(regs.is_32bit && regs.rip == CODE + 2 && regs.rbx == 0x12345678);
 	struct stub_event e = stub_world_run(w->stub, &regs);
-	/* A host's kernel without 32-bit calls refuses it. */
-	assert_true(e.kind == STUB_SYSENTER || (e.kind == STUB_EXCEPTION && e.vector == VECTOR_GP));
+	/* A host's kernel without 32-bit calls refuses it; AMD's processors do not have it here. */
+	assert_true(e.kind == STUB_SYSENTER ||
+		    (e.kind == STUB_EXCEPTION && (e.vector == VECTOR_GP || e.vector == VECTOR_UD)));
 	assert_int_equal(regs.rbx, 0x12345678);
 }
 
@@ -296,7 +298,9 @@ static void each_exception_has_its_vector(void **state)
 			.rsp = DATA + 512,
 			.is_32bit = cases[i].is_32bit };
 		stub_world_expect_vector(w->stub, &regs, cases[i].vector, cases[i].error_code, 0);
-		if (regs.rip != CODE + cases[i].rip)
+		/* Some hypervisors leave rip at ICEBP. */
+		if (regs.rip != CODE + cases[i].rip &&
+			!(cases[i].code == guest_icebp && regs.rip == CODE))
 			fail_msg("case %zu: rip %#jx", i, (uintmax_t)regs.rip);
 	}
 }
