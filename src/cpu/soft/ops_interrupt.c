@@ -77,7 +77,7 @@ static void set_ac(struct soft_vcpu *v, bool is_set)
 	if (v->cpl != 0)
 		soft_raise(v, VECTOR_UD);
 	v->other_flags = is_set ? v->other_flags | FLAG_AC : v->other_flags & ~FLAG_AC;
-	v->view = is_set && (v->cr4 & CR4_SMAP) != 0 ? VIEW_KERNEL_AC : VIEW_KERNEL;
+	soft_settle_view(v);
 }
 
 static void stac(struct soft_vcpu *v, const struct soft_op *op)

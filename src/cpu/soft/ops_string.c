@@ -137,7 +137,7 @@ static uint64_t stos_many(struct soft_vcpu *v, const struct soft_op *op, uint64_
 /* The source only if it is in the TLB, or comes there by this touch. */
 static const uint8_t *readable(struct soft_vcpu *v, uint64_t linear, size_t len)
 {
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, v->view);
+	struct soft_tlb_entry *e = soft_tlb_at(v->data_tlb, linear);
 	if (!soft_is_within(e->read, linear, len))
 		soft_touch(v, linear, len, ACCESS_READ, v->view);
 	return soft_is_within(e->read, linear, len) ? (const uint8_t *)(linear + e->addend) : NULL;

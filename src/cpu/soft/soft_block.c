@@ -165,11 +165,6 @@ static uint32_t mark_code(struct soft_vcpu *v, const struct soft_range *range, c
 	return atomic_load(code);
 }
 
-static unsigned code_tlb(const struct soft_vcpu *v)
-{
-	return v->cpl == 3 ? TLB_CODE_USER : TLB_CODE;
-}
-
 static size_t hash_of(uint64_t address, unsigned code_size)
 {
 	return (size_t)((address + code_size) * 0x9e3779b97f4a7c15u >> 40);
@@ -223,9 +218,9 @@ static struct soft_block *look_up(struct soft_vcpu *v, const uint8_t *host)
 
 /* Whether b, which is or was at linear, is there now, and is what it was.  Stamps of the TLB are
  * unique: that of b's entry says that both are the same page, compared since. */
-static bool is_at(struct soft_vcpu *v, const struct soft_block *b, uint64_t linear)
+static inline bool is_at(struct soft_vcpu *v, const struct soft_block *b, uint64_t linear)
 {
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, code_tlb(v));
+	struct soft_tlb_entry *e = soft_tlb_at(v->code_tlb, linear);
 	return e->read == (linear & ~(SOFT_PAGE - 1)) && b->stamp == e->stamp &&
 	       b->code_size == v->code_size && is_current(b);
 }
@@ -243,7 +238,7 @@ struct soft_block *soft_block_find(struct soft_vcpu *v)
 	if (host == NULL)
 		soft_raise(v, VECTOR_UD);
 	struct soft_block *b = look_up(v, host);
-	b->stamp = soft_tlb_at(v, linear, code_tlb(v))->stamp;
+	b->stamp = soft_tlb_at(v->code_tlb, linear)->stamp;
 	*recent = (struct soft_link){ .block = b->is_across ? NULL : b, .rip = linear };
 	return b;
 }

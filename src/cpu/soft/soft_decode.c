@@ -188,6 +188,7 @@ enum soft_decoded soft_decode(const uint8_t *bytes, size_t len, unsigned code_si
 		.segment = SEG_DS,
 		.size = (uint8_t)(in.info.operand_width / 8),
 		.address_size = (uint8_t)(in.info.address_width / 8),
+		.is_flat = code_size == 8 && in.info.address_width == 64,
 	};
 	if (in.info.operand_count_visible > 0 && in.operand[0].size >= 8 &&
 		in.operand[0].size <= 64 && in.operand[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)

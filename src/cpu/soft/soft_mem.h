@@ -12,15 +12,22 @@
 /* Little words at host addresses of any alignment. */
 #define SOFT_MEM_WIDTHS(X) X(8, uint8_t) X(16, uint16_t) X(32, uint32_t) X(64, uint64_t)
 
-/* tlb: a view, for data; TLB_CODE, TLB_CODE_USER. */
-static inline struct soft_tlb_entry *soft_tlb_at(struct soft_vcpu *v, uint64_t linear, unsigned tlb)
+static inline unsigned soft_tlb_index(uint64_t linear)
 {
-	return &v->tlb[tlb][linear >> 63].entry[linear / SOFT_PAGE % SOFT_TLB_LEN];
+	return (unsigned)(linear >> 63) * SOFT_TLB_HALF +
+	       (unsigned)(linear / SOFT_PAGE % SOFT_TLB_HALF);
 }
 
+static inline struct soft_tlb_entry *soft_tlb_at(struct soft_tlb *tlb, uint64_t linear)
+{
+	return &tlb->entry[soft_tlb_index(linear)];
+}
+
+/* Whether all of an access is in that page: page is a tag of linear's own entry, where the page
+ * behind it cannot be. */
 static inline bool soft_is_within(uint64_t page, uint64_t linear, size_t len)
 {
-	return page == (linear & ~(SOFT_PAGE - 1)) && (linear & (SOFT_PAGE - 1)) <= SOFT_PAGE - len;
+	return page == ((linear + len - 1) & ~(SOFT_PAGE - 1));
 }
 
 #define SOFT_MEM_WIDTH(bits, type)                                                                 \
@@ -34,32 +41,40 @@ static inline bool soft_is_within(uint64_t page, uint64_t linear, size_t len)
 		typedef type __attribute__((aligned(1), may_alias)) word;                          \
 		*(volatile word *)host = value;                                                    \
 	}                                                                                          \
-	static inline type soft_read##bits##_as(struct soft_vcpu *v, uint64_t linear,              \
-		enum soft_view view)                                                               \
-	{                                                                                          \
-		struct soft_tlb_entry *e = soft_tlb_at(v, linear, view);                           \
-		if (__builtin_expect(soft_is_within(e->read, linear, sizeof(type)), 1))            \
-			return soft_load##bits((void *)(linear + e->addend));                      \
-		type value;                                                                        \
-		soft_read_bytes(v, linear, &value, sizeof(value), view);                           \
-		return value;                                                                      \
-	}                                                                                          \
+	static inline type soft_read##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb, \
+		uint64_t linear, enum soft_view view) \
+	{ \
+		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear); \
+		if (__builtin_expect(soft_is_within(e->read, linear, sizeof(type)), 1)) \
+			return soft_load##bits((void *)(linear + e->addend)); \
+		return (type)soft_read_slow(v, linear, sizeof(type), view); \
+	} \
+	static inline void soft_write##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb, \
+		uint64_t linear, type value, enum soft_view view) \
+	{ \
+		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear); \
+		if (__builtin_expect(soft_is_within(e->write, linear, sizeof(type)), 1)) \
+			soft_store##bits((void *)(linear + e->addend), value); \
+		else \
+			soft_write_slow(v, linear, sizeof(type), value, view); \
+	} \
+	static inline type soft_read##bits(struct soft_vcpu *v, uint64_t linear) \
+	{ \
+		return soft_read##bits##_in(v, v->data_tlb, linear, v->view); \
+	} \
+	static inline void soft_write##bits(struct soft_vcpu *v, uint64_t linear, type value) \
+	{ \
+		soft_write##bits##_in(v, v->data_tlb, linear, value, v->view); \
+	} \
+	static inline type soft_read##bits##_as(struct soft_vcpu *v, uint64_t linear, \
+		enum soft_view view) \
+	{ \
+		return soft_read##bits##_in(v, &v->tlb[view], linear, view); \
+	} \
 	static inline void soft_write##bits##_as(struct soft_vcpu *v, uint64_t linear, type value, \
-		enum soft_view view)                                                               \
-	{                                                                                          \
-		struct soft_tlb_entry *e = soft_tlb_at(v, linear, view);                           \
-		if (__builtin_expect(soft_is_within(e->write, linear, sizeof(type)), 1))           \
-			soft_store##bits((void *)(linear + e->addend), value);                     \
-		else                                                                               \
-			soft_write_bytes(v, linear, &value, sizeof(value), view);                  \
-	}                                                                                          \
-	static inline type soft_read##bits(struct soft_vcpu *v, uint64_t linear)                   \
-	{                                                                                          \
-		return soft_read##bits##_as(v, linear, v->view);                                   \
-	}                                                                                          \
-	static inline void soft_write##bits(struct soft_vcpu *v, uint64_t linear, type value)      \
-	{                                                                                          \
-		soft_write##bits##_as(v, linear, value, v->view);                                  \
+		enum soft_view view) \
+	{ \
+		soft_write##bits##_in(v, &v->tlb[view], linear, value, view); \
 	}
 SOFT_MEM_WIDTHS(SOFT_MEM_WIDTH)
 #undef SOFT_MEM_WIDTH
@@ -69,7 +84,7 @@ SOFT_MEM_WIDTHS(SOFT_MEM_WIDTH)
 void *soft_writable_slow(struct soft_vcpu *v, uint64_t linear, size_t len);
 static inline void *soft_writable(struct soft_vcpu *v, uint64_t linear, size_t len)
 {
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, v->view);
+	struct soft_tlb_entry *e = soft_tlb_at(v->data_tlb, linear);
 	if (__builtin_expect(soft_is_within(e->write, linear, len), 1))
 		return (void *)(linear + e->addend);
 	return soft_writable_slow(v, linear, len);
@@ -105,11 +120,16 @@ static inline void soft_set_reg(struct soft_vcpu *v, unsigned offset, unsigned s
 }
 
 /* The offset part of a memory operand's address. */
-static inline uint64_t soft_offset(const struct soft_vcpu *v, const struct soft_op *op)
+static inline uint64_t soft_wide_offset(const struct soft_vcpu *v, const struct soft_op *op)
 {
 	const uint8_t *gpr = (const uint8_t *)v->gpr;
-	uint64_t offset = soft_load64(gpr + op->base) +
-			  (soft_load64(gpr + op->index) << op->scale) + (uint64_t)op->disp;
+	return soft_load64(gpr + op->base) + (soft_load64(gpr + op->index) << op->scale) +
+	       (uint64_t)op->disp;
+}
+
+static inline uint64_t soft_offset(const struct soft_vcpu *v, const struct soft_op *op)
+{
+	uint64_t offset = soft_wide_offset(v, op);
 	return op->address_size == 8   ? offset
 	       : op->address_size == 4 ? (uint32_t)offset
 				       : (uint16_t)offset;
@@ -117,13 +137,15 @@ static inline uint64_t soft_offset(const struct soft_vcpu *v, const struct soft_
 
 /* The linear address of an op's memory operand.  In 64-bit mode what is not canonical is in no TLB
  * and is found out by the slow way, which raises #SS for the stack segment (op->segment). */
+uint64_t soft_address_slow(struct soft_vcpu *v, const struct soft_op *op, size_t len,
+	enum soft_access access);
 static inline uint64_t soft_address(struct soft_vcpu *v, const struct soft_op *op, size_t len,
 	enum soft_access access)
 {
-	uint64_t offset = soft_offset(v, op);
-	if (__builtin_expect(v->is_long, 1))
-		return op->segment < SEG_FS ? offset : offset + v->seg[op->segment].base;
-	return soft_linear(v, op->segment, offset, len, access);
+	if (__builtin_expect(!op->is_flat, 0))
+		return soft_address_slow(v, op, len, access);
+	uint64_t offset = soft_wide_offset(v, op);
+	return op->segment < SEG_FS ? offset : offset + v->seg[op->segment].base;
 }
 
 static inline uint64_t soft_read_size(struct soft_vcpu *v, uint64_t linear, unsigned size,

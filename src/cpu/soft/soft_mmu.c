@@ -264,8 +264,8 @@ static unsigned tlb_of(enum soft_access access, enum soft_view view)
 static void fill(struct soft_vcpu *v, uint64_t linear, enum soft_access access, enum soft_view view,
 	const struct soft_translation *t, const struct soft_range *range)
 {
-	struct soft_tlb *tlb = &v->tlb[tlb_of(access, view)][linear >> 63];
-	unsigned i = linear / SOFT_PAGE % SOFT_TLB_LEN;
+	struct soft_tlb *tlb = &v->tlb[tlb_of(access, view)];
+	unsigned i = soft_tlb_index(linear);
 	struct soft_tlb_entry *e = &tlb->entry[i];
 	uint64_t page = linear & ~(SOFT_PAGE - 1);
 	uint64_t offset = (t->gpa & ~(SOFT_PAGE - 1)) - range->gpa;
@@ -285,8 +285,8 @@ static void fill(struct soft_vcpu *v, uint64_t linear, enum soft_access access, 
 void soft_tlb_init(struct soft_vcpu *v)
 {
 	for (unsigned tlb = 0; tlb < TLBS; tlb++)
-		for (unsigned i = 0; i < 2 * SOFT_TLB_LEN; i++)
-			drop(&v->tlb[tlb][i / SOFT_TLB_LEN], i % SOFT_TLB_LEN);
+		for (unsigned i = 0; i < SOFT_TLB_LEN; i++)
+			drop(&v->tlb[tlb], i);
 }
 
 /* The lowest of the bits in *bits, which it takes out. */
@@ -308,10 +308,8 @@ static void flush(struct soft_tlb *tlb, bool with_global)
 
 void soft_tlb_flush(struct soft_vcpu *v, bool with_global)
 {
-	for (unsigned tlb = 0; tlb < TLBS; tlb++) {
-		flush(&v->tlb[tlb][0], with_global);
-		flush(&v->tlb[tlb][1], with_global);
-	}
+	for (unsigned tlb = 0; tlb < TLBS; tlb++)
+		flush(&v->tlb[tlb], with_global);
 }
 
 /* What is there of a large page may be at any address of it: of the largest that there are. */
@@ -331,9 +329,8 @@ static void flush_large(struct soft_tlb *tlb, uint64_t linear)
 void soft_tlb_flush_page(struct soft_vcpu *v, uint64_t linear)
 {
 	for (unsigned tlb = 0; tlb < TLBS; tlb++) {
-		struct soft_tlb *half = &v->tlb[tlb][linear >> 63];
-		drop(half, linear / SOFT_PAGE % SOFT_TLB_LEN);
-		flush_large(half, linear);
+		drop(&v->tlb[tlb], soft_tlb_index(linear));
+		flush_large(&v->tlb[tlb], linear);
 	}
 }
 
@@ -352,10 +349,8 @@ static void forget_writes(struct soft_tlb *tlb, const uint8_t *host_page)
 
 void soft_tlb_forget_writes(struct soft_vcpu *v, const uint8_t *host_page)
 {
-	for (unsigned view = 0; view < VIEWS; view++) {
-		forget_writes(&v->tlb[view][0], host_page);
-		forget_writes(&v->tlb[view][1], host_page);
-	}
+	for (unsigned view = 0; view < VIEWS; view++)
+		forget_writes(&v->tlb[view], host_page);
 }
 
 /* ---- accesses ---- */
@@ -477,6 +472,19 @@ void soft_touch(struct soft_vcpu *v, uint64_t linear, size_t len, enum soft_acce
 		(void)find(v, behind(v, linear, first), access, view, &range);
 }
 
+uint64_t soft_read_slow(struct soft_vcpu *v, uint64_t linear, unsigned size, enum soft_view view)
+{
+	uint64_t value = 0;
+	soft_read_bytes(v, linear, &value, size, view);
+	return value;
+}
+
+void soft_write_slow(struct soft_vcpu *v, uint64_t linear, unsigned size, uint64_t value,
+	enum soft_view view)
+{
+	soft_write_bytes(v, linear, &value, size, view);
+}
+
 void soft_read_bytes(struct soft_vcpu *v, uint64_t linear, void *bytes, size_t len,
 	enum soft_view view)
 {
@@ -506,17 +514,16 @@ void soft_write_bytes(struct soft_vcpu *v, uint64_t linear, const void *bytes, s
 void *soft_writable_slow(struct soft_vcpu *v, uint64_t linear, size_t len)
 {
 	soft_touch(v, linear, len, ACCESS_WRITE, v->view);
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, v->view);
+	struct soft_tlb_entry *e = soft_tlb_at(v->data_tlb, linear);
 	return soft_is_within(e->write, linear, len) ? (void *)(linear + e->addend) : NULL;
 }
 
 const uint8_t *soft_code_at(struct soft_vcpu *v, uint64_t linear)
 {
-	bool is_user = v->cpl == 3;
-	struct soft_tlb_entry *e = soft_tlb_at(v, linear, is_user ? TLB_CODE_USER : TLB_CODE);
+	struct soft_tlb_entry *e = soft_tlb_at(v->code_tlb, linear);
 	if (e->read == (linear & ~(SOFT_PAGE - 1)))
 		return (const uint8_t *)(linear + e->addend);
 	struct soft_range *range;
-	uint64_t gpa = find(v, linear, ACCESS_EXEC, is_user ? VIEW_USER : VIEW_KERNEL, &range);
+	uint64_t gpa = find(v, linear, ACCESS_EXEC, v->cpl == 3 ? VIEW_USER : VIEW_KERNEL, &range);
 	return range != NULL ? range->host + (gpa - range->gpa) : NULL;
 }

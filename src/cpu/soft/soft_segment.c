@@ -65,9 +65,25 @@ void soft_settle(struct soft_vcpu *v)
 	v->cpl = is_protected ? (uint8_t)soft_dpl(&v->seg[SEG_SS]) : 0;
 	v->is_long = (v->efer & EFER_LMA) != 0 && (code & SEG_L) != 0;
 	v->code_size = v->is_long ? 8 : (code & SEG_DB) != 0 ? 4 : 2;
+	v->code_tlb = &v->tlb[v->cpl == 3 ? TLB_CODE_USER : TLB_CODE];
+	soft_settle_view(v);
+}
+
+void soft_settle_view(struct soft_vcpu *v)
+{
 	v->view = v->cpl == 3                                         ? VIEW_USER
 		  : (v->cr4 & CR4_SMAP) != 0 && soft_flag(v, FLAG_AC) ? VIEW_KERNEL_AC
 								      : VIEW_KERNEL;
+	v->data_tlb = &v->tlb[v->view];
+}
+
+uint64_t soft_address_slow(struct soft_vcpu *v, const struct soft_op *op, size_t len,
+	enum soft_access access)
+{
+	uint64_t offset = soft_offset(v, op);
+	if (!v->is_long)
+		return soft_linear(v, op->segment, offset, len, access);
+	return op->segment < SEG_FS ? offset : offset + v->seg[op->segment].base;
 }
 
 /* ---- descriptors ---- */
@@ -127,7 +143,7 @@ void soft_descriptor_mark(struct soft_vcpu *v, uint16_t selector, unsigned type_
 		return;
 	linear += 5;
 	soft_touch(v, linear, 1, ACCESS_WRITE, VIEW_KERNEL);
-	const struct soft_tlb_entry *e = soft_tlb_at(v, linear, VIEW_KERNEL);
+	const struct soft_tlb_entry *e = soft_tlb_at(&v->tlb[VIEW_KERNEL], linear);
 	if (soft_is_within(e->write, linear, 1)) {
 		(void)__atomic_fetch_or((uint8_t *)(linear + e->addend), (uint8_t)type_bits,
 			__ATOMIC_SEQ_CST);

@@ -140,11 +140,11 @@ struct soft_tlb_entry {
 	uint64_t stamp;       /* of code: counts the fills; blocks seen since need no check */
 };
 
-/* One TLB for data of each view, and two for code; each with entries for both halves of the
- * address space: a kernel's, which mostly stay, and a user's.  What is in use, and how, is in words
- * of bits beside them, so that a flush costs what there is to flush. */
+/* One TLB for data of each view, and two for code; one half of each is for the upper half of the
+ * address space, a kernel's, and mostly stays.  What is in use, and how, is in words of bits beside
+ * the entries, so that a flush costs what there is to flush. */
 enum { TLB_CODE = VIEWS, TLB_CODE_USER, TLBS };
-enum { SOFT_TLB_LEN = 1024, SOFT_TLB_WORDS = SOFT_TLB_LEN / 64 };
+enum { SOFT_TLB_HALF = 1024, SOFT_TLB_LEN = 2 * SOFT_TLB_HALF, SOFT_TLB_WORDS = SOFT_TLB_LEN / 64 };
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_LEN];
 	uint64_t used[SOFT_TLB_WORDS], global[SOFT_TLB_WORDS], large[SOFT_TLB_WORDS];
@@ -172,6 +172,7 @@ struct soft_op {
 	uint8_t src_size;     /* of movzx, movsx */
 	uint8_t reg;    /* a third operand's number: control register, count, condition, opcode */
 	bool is_memory; /* the first (or only) r/m operand is in memory */
+	bool is_flat;   /* 64-bit addresses: no limits, and no bases but those of FS and GS */
 	bool is_locked;
 	uint8_t repeat; /* 0, REPEAT_REP (F3), REPEAT_REPNE (F2) */
 };
@@ -215,6 +216,7 @@ struct soft_vcpu {
 	uint8_t code_size; /* of addresses and operands in this code: 2, 4 or 8 (64-bit mode) */
 	bool is_long;      /* EFER.LMA and CS.L: no limits, no bases but of FS and GS */
 	enum soft_view view;
+	struct soft_tlb *data_tlb, *code_tlb; /* of the view, of the CPL */
 
 	/* Where it is. */
 	const struct soft_op *op; /* being run; NULL between blocks */
@@ -240,8 +242,8 @@ struct soft_vcpu {
 	volatile uint64_t
 		alarm_deadline; /* when it rings; set back by its signal, in this thread */
 
-	struct soft_tlb tlb[TLBS][2]; /* user's half, kernel's half */
-	uint64_t tlb_stamp;           /* of the last fill with code */
+	struct soft_tlb tlb[TLBS];
+	uint64_t tlb_stamp; /* of the last fill with code */
 	struct soft_blocks *blocks;   /* owned */
 	struct soft_user *user;       /* owned; NULL: ring 3 is interpreted, too */
 };
@@ -278,9 +280,15 @@ uint64_t soft_flags(const struct soft_vcpu *v);
 void soft_set_flags(struct soft_vcpu *v, uint64_t flags);
 /* Derived fields anew. */
 void soft_settle(struct soft_vcpu *v);
+/* What of them depends on AC. */
+void soft_settle_view(struct soft_vcpu *v);
 
 /* ---- memory, by linear address: soft_mem.h has the fast ways ---- */
 
+/* Words of 1 .. 8 bytes. */
+uint64_t soft_read_slow(struct soft_vcpu *v, uint64_t linear, unsigned size, enum soft_view view);
+void soft_write_slow(struct soft_vcpu *v, uint64_t linear, unsigned size, uint64_t value,
+	enum soft_view view);
 /* Any length up to 4096 bytes, also across pages; raises what it meets before it changes anything.
  */
 void soft_read_bytes(struct soft_vcpu *v, uint64_t linear, void *bytes, size_t len,
