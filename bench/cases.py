@@ -72,6 +72,7 @@ class Case:
     per: int = 1  # what the timed command does this often: reported as a rate
     in_lab: bool = False  # measured by `machines`, which has the commands
     parts: tuple = ()
+    of_programs: bool = False  # measured by `guests`: each program against the host's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,6 +368,12 @@ CASES = (
             Part("random read", "requests"),
             Part("random write", "requests"),
         ),
+    ),
+    Case(
+        "soft_guest",
+        "programs in a machine on the software CPU",
+        tuple(Contender(name, "") for name in ("host", "moat", "qemu-tcg")),
+        of_programs=True,
     ),
 )
 

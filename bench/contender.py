@@ -1,6 +1,6 @@
-"""contender - what the measurements in the lab (docs/lab.md) have in common: moat's and QEMU's machines
-with the same kernel and memory, and the CPU time of the whole lab.  The lab is quiet otherwise, so
-that is the CPU time of all who take part."""
+"""contender - what the measurements of machines have in common: moat's and QEMU's with the same kernel and
+memory, and in the lab (docs/lab.md) the CPU time of the whole lab.  It is quiet otherwise, so that is
+the CPU time of all who take part."""
 
 import contextlib
 import glob
@@ -47,8 +47,18 @@ def moat(*words):
     return [*MOAT, "run", "--vm", "-m", f"{MEMORY_MIB}m", *words]
 
 
+def moat_command(*words):
+    return [*MOAT, *words]
+
+
 def moat_do(*words):
-    subprocess.run([*MOAT, *words], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(moat_command(*words), stdout=subprocess.DEVNULL, check=True)
+
+
+def kernel_of():
+    """The kernel that was imported, ready to start, and its modules."""
+    (kernel,) = glob.glob(f"{WORK}/root/kernels/[0-9]*/vmlinux")
+    return kernel, str(pathlib.Path(kernel).with_name("modules.cpio"))
 
 
 def prepare(archive):
@@ -58,8 +68,7 @@ def prepare(archive):
     unpacked = TOP / "tests" / ".cache" / "lab" / "kernel"
     (packed,) = glob.glob(f"{unpacked}/boot/vmlinuz-*")
     moat_do("kernel", "import", packed, str(unpacked))
-    (kernel,) = glob.glob(f"{WORK}/root/kernels/[0-9]*/vmlinux")
-    return kernel, str(pathlib.Path(kernel).with_name("modules.cpio"))
+    return kernel_of()
 
 
 def rotated(names, number):
@@ -88,7 +97,8 @@ def exits_counted():
 
 
 def version(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
+    said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    return said[0] if said else ""
 
 
 def loop_s():
@@ -98,17 +108,26 @@ def loop_s():
 
 
 def facts(**versions):
+    """Of the lab: what it cannot see of the host stands in its environment."""
     return {
+        **facts_here("QEMU in software", **versions),
         "commit": os.environ.get("MOAT_COMMIT", ""),
-        "cpu": "QEMU in software",
-        "cpus": os.cpu_count(),
         "date": os.environ.get("MOAT_DATE", ""),
         "host_loop_s": float(os.environ["MOAT_HOST_LOOP"]),
+        "python_loop_s": loop_s(),
+    }
+
+
+def facts_here(cpu, **versions):
+    return {
+        "commit": version("git", "-C", TOP, "rev-parse", "--short", "HEAD"),
+        "cpu": cpu,
+        "cpus": os.cpu_count(),
+        "date": time.strftime("%FT%T+00:00", time.gmtime()),
         "image": {},
         "kernel": os.uname().release,
         "load": os.getloadavg()[0],
         "memory_mib": int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1)) // 1024,
-        "python_loop_s": loop_s(),
         "versions": {
             "moat": version(MOAT[0], "version"),
             "qemu": version("qemu-system-x86_64", "--version"),

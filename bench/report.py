@@ -49,6 +49,9 @@ second* is MB; CPU, the whole lab's, and exits are for 1000 of them.""",
 file of the lab's and rests in the lab's page cache until the guest flushes: in blocks of 128 KiB, 8 at a
 time (MB), and of 4 KiB, 16 at a time (requests). With moat an overlay stands above the ext4. CPU, the
 whole lab's, and exits are for 1000 MB or 1000 requests.""",
+    "soft_guest": """The same files, kernel, memory (512 MiB) and one processor: on the host, in moat's machine
+without KVM, and under QEMU's TCG (q35, `-cpu max`). Of a call, a fault, a round trip or a whole command; for
+the integer loop 50 million turns, for n-body 200,000 steps.""",
     "load": """The floor program inflates (isa-l), hashes and writes the same bytes on two cores; with
 floor-sync (where it was measured) they are also on the disk before it ends, as moat's layers and blobs
 are (docker's and podman's are not). moat writes the compressed blobs as well, and hashes them. Each
@@ -188,6 +191,26 @@ def parts_table(case, samples):
     return table(("", *head), rows)
 
 
+def microseconds(value):
+    return number(value * 1000)
+
+
+def programs_table(case, samples):
+    """A row for each program, and the geometric means of the ratios."""
+    rows = []
+    for name in dict.fromkeys(row["case"] for row in samples.rows):
+        part = samples.part(name)
+        there = part.contenders()
+        rows.append((
+            name,
+            *(microseconds(part.median_ms(c.name, "wall")) if c.name in there else "" for c in case.contenders),
+            number(part.ratio(OURS, "host", "wall")),
+            number(part.ratio("qemu-tcg", OURS, "wall")),
+            str(len(part.by_round(OURS, "wall"))),
+        ))  # fmt: skip
+    return table(("us", "host", "moat", "qemu-tcg", "moat against host", "qemu-tcg against moat", "rounds"), rows)
+
+
 def losses_line(case, samples):
     """Where moat is behind, in one line."""
     behind = []
@@ -248,7 +271,9 @@ def write(results, path):
             parts.append(EXPLAINED[case.name] + "\n")
         if samples.facts.get("image") and case.name == "load":
             parts.append(image_line(samples.facts["image"]))
-        if case.parts:
+        if case.of_programs:
+            parts.append(programs_table(case, samples))
+        elif case.parts:
             parts += [parts_table(case, samples), losses_line(case, samples)]
         else:
             parts.append(case_table(case, samples))

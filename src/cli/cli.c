@@ -56,7 +56,7 @@ int cli_engine(struct cli *cli, struct engine **ret_engine, struct err *err)
 			return err_set(err, ERR_DENIED,
 				"moat needs root for its store \"%s\": run it with sudo",
 				cli->root);
-		int r = engine_open(cli->root, cli->run, &cli->engine, err);
+		int r = engine_open(cli->root, cli->run, cli->config, &cli->engine, err);
 		if (r < 0)
 			return r;
 	}
@@ -65,12 +65,14 @@ int cli_engine(struct cli *cli, struct engine **ret_engine, struct err *err)
 }
 
 struct global_options {
-	char *root, *run;
+	char *config, *root, *run;
 	bool trace, debug, version;
 };
 
 #define AT(field) offsetof(struct global_options, field)
 static const struct option_row global_rows[] = {
+	{ "config", 0, OPTION_STRING, AT(config), "FILE",
+		"What the owner of this host has decided (MOAT_CONFIG)", NULL },
 	{ "debug", 'D', OPTION_FLAG, AT(debug), NULL, "Say what is done", NULL },
 	{ "root", 0, OPTION_STRING, AT(root), "DIR",
 		"Where images and workloads are kept (MOAT_ROOT)", NULL },
@@ -89,7 +91,7 @@ const struct option_row *cli_global_options(size_t *ret_len)
 
 /* The flag, else the environment, else the default; made absolute, since the monitor and repair use
  * it from elsewhere. */
-static char *directory(char *take_flag, const char *variable, const char *fallback)
+static char *global_path(char *take_flag, const char *variable, const char *fallback)
 {
 	AUTO_FREE char *flag = take_flag;
 	const char *path = flag;
@@ -126,8 +128,9 @@ int cli_main(int argc, char **argv)
 	bool help = false;
 	int r = option_parse(&cli, argc, argv, global_rows, ARRAY_LEN(global_rows), &global, &first,
 		&help, &err);
-	cli.root = directory(global.root, "MOAT_ROOT", ENGINE_ROOT_DEFAULT);
-	cli.run = directory(global.run, "MOAT_RUN", ENGINE_RUN_DEFAULT);
+	cli.config = global_path(global.config, "MOAT_CONFIG", ENGINE_CONFIG_DEFAULT);
+	cli.root = global_path(global.root, "MOAT_ROOT", ENGINE_ROOT_DEFAULT);
+	cli.run = global_path(global.run, "MOAT_RUN", ENGINE_RUN_DEFAULT);
 	if (global.debug)
 		log_set_level(LOG_DEBUG);
 	log_set_trace(global.trace);
@@ -140,6 +143,7 @@ int cli_main(int argc, char **argv)
 	if (fflush(stdout) != 0 && r == 0)
 		r = 125;
 	engine_free(cli.engine);
+	free(cli.config);
 	free(cli.root);
 	free(cli.run);
 	return r;

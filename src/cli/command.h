@@ -9,7 +9,7 @@
 #include "engine/engine.h"
 
 struct cli {
-	char *root, *run; /* owned; absolute */
+	char *root, *run, *config; /* owned; absolute */
 	const struct command *command;
 	struct engine *engine; /* owned; opened by cli_engine() */
 };

@@ -8,9 +8,8 @@
 
 struct cpu_accel {
 	const char *name;
-	const char *boundary; /* what keeps the guest inside: "hardware", "seccomp" */
+	bool is_hardware; /* what keeps the guest inside */
 	bool wants_shared_memory;
-	bool by_name_only; /* "auto" does not take it */
 	const char *kernel_parameters;
 	/* System calls that its threads make while a guest runs, beside what every machine needs.
 	 */

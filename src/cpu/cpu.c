@@ -17,8 +17,6 @@ static int find_usable(const struct cpu_accel **ret_accel, struct err *err)
 	AUTO_DONE(text) reasons = { 0 };
 	for (size_t i = 0; i < ARRAY_LEN(accels); i++) {
 		AUTO_DONE(text) why_not = { 0 };
-		if (accels[i]->by_name_only)
-			continue;
 		if (accels[i]->probe(&why_not)) {
 			*ret_accel = accels[i];
 			return 0;
@@ -58,14 +56,14 @@ bool cpu_accel_probe(const struct cpu_accel *accel, struct text *why_not)
 	return accel->probe(why_not);
 }
 
-const char *cpu_accel_boundary(const struct cpu_accel *accel)
+bool cpu_accel_is_hardware(const struct cpu_accel *accel)
 {
-	return accel->boundary;
+	return accel->is_hardware;
 }
 
-bool cpu_accel_is_by_name_only(const struct cpu_accel *accel)
+const char *cpu_accel_boundary(const struct cpu_accel *accel)
 {
-	return accel->by_name_only;
+	return accel->is_hardware ? "hardware" : "seccomp";
 }
 
 const char *cpu_accel_kernel_parameters(const struct cpu_accel *accel)

@@ -25,10 +25,10 @@ const struct cpu_accel *cpu_accel_at(size_t index);
  * guest, in a few milliseconds, and never believes flags alone.  why_not tells a person what is
  * missing and what would help. */
 MUST_CHECK bool cpu_accel_probe(const struct cpu_accel *accel, struct text *why_not);
-/* What keeps its guests inside, in a word for people: "hardware", or "seccomp" (and a jail). */
+/* What keeps its guests inside: the processor's virtualization, or seccomp and a jail; and in a
+ * word for people, "hardware" or "seccomp". */
+bool cpu_accel_is_hardware(const struct cpu_accel *accel);
 const char *cpu_accel_boundary(const struct cpu_accel *accel);
-/* Whether only who names it gets it. */
-bool cpu_accel_is_by_name_only(const struct cpu_accel *accel);
 /* What the kernel of a guest should be told on its command line; "" where there is nothing. */
 const char *cpu_accel_kernel_parameters(const struct cpu_accel *accel);
 /* The numbers of the system calls that it makes while a guest runs, for the list of those that are

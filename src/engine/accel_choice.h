@@ -5,9 +5,13 @@
 #include "cpu/cpu.h"
 #include "engine/handle.h"
 
-/* name: of a row, or "auto" for the first usable one that need not be named.  ERR_UNSUPPORTED says
- * why not, row by row. */
+/* name: of a row, or "auto" for the first that this host can run and its owner allows
+ * (settings.def). ERR_UNSUPPORTED says why not, row by row. */
 MUST_CHECK int accel_choose(struct engine *engine, const char *name,
 	const struct cpu_accel **ret_accel, struct err *err);
-/* For info: every row with "Name", "Available", "Boundary", "Automatic" and "Reason". */
+/* For info: every row with "Name", "Available", "Boundary" and "Reason". */
 json *accel_describe(struct engine *engine);
+
+/* RUN/ID/accel: which one a machine was started on.  NULL: none is noted. */
+MUST_CHECK int accel_note(const struct cpu_accel *accel, int run_fd, struct err *err);
+const struct cpu_accel *accel_noted(int run_fd);

@@ -96,6 +96,8 @@ static int add_accel(struct creation *creation, struct err *err)
 	int r = accel_choose(creation->launch->engine, name != NULL ? name : "auto",
 		&creation->accel, err);
 	if (r == 0)
+		r = accel_note(creation->accel, creation->launch->dirs.run_fd, err);
+	if (r == 0)
 		r = cpu_accel_open(creation->accel, &fd, err);
 	if (r < 0)
 		return r;

@@ -46,7 +46,8 @@ static int open_dir(const char *path, const char *what, const char *const *subdi
 	return 0;
 }
 
-int engine_open(const char *root, const char *run, struct engine **ret_engine, struct err *err)
+int engine_open(const char *root, const char *run, const char *config, struct engine **ret_engine,
+	struct err *err)
 {
 	bool is_new_root, is_new_boot;
 	AUTO_CLOSE int root_fd = -1;
@@ -63,6 +64,7 @@ int engine_open(const char *root, const char *run, struct engine **ret_engine, s
 	*engine = (struct engine){
 		.root = mem_strdup(root),
 		.run = mem_strdup(run),
+		.config = mem_strdup(config),
 		.root_fd = TAKE_FD(root_fd),
 		.run_fd = TAKE_FD(run_fd),
 		.is_new_boot = is_new_boot,
@@ -80,6 +82,7 @@ void engine_free(struct engine *engine)
 	(void)close(engine->run_fd);
 	free(engine->root);
 	free(engine->run);
+	free(engine->config);
 	free(engine);
 }
 

@@ -17,13 +17,15 @@
 /* One command's or one request's view of the state: the data root (what lasts), the run directory
  * (what lives until the next boot) and the database. */
 struct engine;
-MUST_CHECK int engine_open(const char *root, const char *run, struct engine **ret_engine,
-	struct err *err);
+/* Absolute paths; config is a file that need not be there. */
+MUST_CHECK int engine_open(const char *root, const char *run, const char *config,
+	struct engine **ret_engine, struct err *err);
 void engine_free(struct engine *engine);
 DEFINE_AUTO(engine)
 
 #define ENGINE_ROOT_DEFAULT "/var/lib/moat"
 #define ENGINE_RUN_DEFAULT "/run/moat"
+#define ENGINE_CONFIG_DEFAULT "/etc/moat/config.json"
 
 /* ---- what a workload is ---- */
 
@@ -80,6 +82,8 @@ struct workload {
 	bool oom_killed;
 	pid_t pid;     /* of its init on this host, while running */
 	char *address; /* on the bridge, while running; NULL: none */
+	/* A machine's, while running: its accelerator's name and what keeps the guest inside. */
+	char *accel, *boundary;
 };
 void workload_done(struct workload *workload);
 

@@ -18,6 +18,7 @@
  *        names/                     names of running workloads (running.h) */
 struct engine {
 	char *root, *run;    /* owned; absolute */
+	char *config;        /* owned; the configuration file (settings.h) */
 	int root_fd, run_fd; /* owned */
 	struct state *state; /* owned; opened by engine_state() */
 	bool is_new_boot;    /* RUN was made by this call: nothing of an earlier boot lives */

@@ -33,6 +33,10 @@ static json *inspect_state(const struct workload *workload)
 	json_set_bool(state, "OOMKilled", workload->oom_killed);
 	json_set_bool(state, "Dead", false);
 	json_set_int(state, "Pid", is_running ? workload->pid : 0);
+	if (workload->accel != NULL) {
+		json_set_string(state, "Accelerator", workload->accel);
+		json_set_string(state, "Boundary", workload->boundary);
+	}
 	bool is_unknown = workload->phase == WORKLOAD_EXITED &&
 			  workload->exit_status == WORKLOAD_EXIT_UNKNOWN;
 	json_set_int(state, "ExitCode", is_unknown ? 255 : workload->exit_status);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/accel_choice.h"
 #include "engine/handle.h"
 #include "engine/live.h"
 #include "engine/network.h"
@@ -16,6 +17,8 @@ void workload_done(struct workload *workload)
 	free(workload->name);
 	free(workload->image);
 	free(workload->address);
+	free(workload->accel);
+	free(workload->boundary);
 	workload_spec_done(&workload->spec);
 	*workload = (struct workload){ 0 };
 }
@@ -30,6 +33,11 @@ static void set_live(struct workload *workload, const struct live *live, int run
 	if (live->phase == WORKLOAD_RUNNING) {
 		workload->pid = live->init.pid;
 		workload->address = network_address(run_fd);
+		const struct cpu_accel *accel = accel_noted(run_fd);
+		if (accel != NULL) {
+			workload->accel = mem_strdup(cpu_accel_name(accel));
+			workload->boundary = mem_strdup(cpu_accel_boundary(accel));
+		}
 	}
 }
 

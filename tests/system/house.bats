@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # house - the checkers are checked: each finds what it is for in a planted copy of the tree.
+# One wall: container, it looks at the repository, not at moat.
 # Not for the lab: it looks at the repository, not at moat.
 bats_require_minimum_version 1.5.0
 

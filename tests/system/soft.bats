@@ -15,9 +15,13 @@ more_setup_file() {
 	soft --rm --network none busybox true
 }
 
-@test "the software CPU is there, and only who names it gets it" {
+@test "the software CPU is there, and a machine says that it runs on it" {
 	run -0 moat info
-	[[ $output == *"Name: soft"*"Available: true"*"Boundary: seccomp"*"Automatic: false"* ]]
+	[[ $output == *"Name: soft"*"Available: true"*"Boundary: seccomp"* ]]
+	moat create --accel soft --name box busybox sleep 1000
+	[[ $(moat inspect box) != *Accelerator* ]]
+	moat start box
+	[ "$(of box State Accelerator) $(of box State Boundary)" = 'soft seccomp' ]
 	run -125 --separate-stderr "$MOAT" run --rm --accel soft busybox true
 	one_line
 	[[ $stderr == *"--accel soft is for a virtual machine"* ]]

@@ -301,7 +301,7 @@ static int ioeventfd(struct cpu_machine *base, int fd, uint64_t address, unsigne
 
 const struct cpu_accel kvm_accel = {
 	.name = "kvm",
-	.boundary = "hardware",
+	.is_hardware = true,
 	.kernel_parameters = "",
 	.probe = kvm_probe,
 	.open = open_device,

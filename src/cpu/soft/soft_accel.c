@@ -362,9 +362,7 @@ static const int syscalls[] = {
 
 const struct cpu_accel soft_accel = {
 	.name = "soft",
-	.boundary = "seccomp",
 	.wants_shared_memory = true,
-	.by_name_only = true,
 	/* Nothing runs a guest's kernel ahead of itself: it is interpreted. */
 	.kernel_parameters = "mitigations=off",
 	.syscalls = syscalls,

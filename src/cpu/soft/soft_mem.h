@@ -41,40 +41,40 @@ static inline bool soft_is_within(uint64_t page, uint64_t linear, size_t len)
 		typedef type __attribute__((aligned(1), may_alias)) word;                          \
 		*(volatile word *)host = value;                                                    \
 	}                                                                                          \
-	static inline type soft_read##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb, \
-		uint64_t linear, enum soft_view view) \
-	{ \
-		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear); \
-		if (__builtin_expect(soft_is_within(e->read, linear, sizeof(type)), 1)) \
-			return soft_load##bits((void *)(linear + e->addend)); \
-		return (type)soft_read_slow(v, linear, sizeof(type), view); \
-	} \
-	static inline void soft_write##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb, \
-		uint64_t linear, type value, enum soft_view view) \
-	{ \
-		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear); \
-		if (__builtin_expect(soft_is_within(e->write, linear, sizeof(type)), 1)) \
-			soft_store##bits((void *)(linear + e->addend), value); \
-		else \
-			soft_write_slow(v, linear, sizeof(type), value, view); \
-	} \
-	static inline type soft_read##bits(struct soft_vcpu *v, uint64_t linear) \
-	{ \
-		return soft_read##bits##_in(v, v->data_tlb, linear, v->view); \
-	} \
-	static inline void soft_write##bits(struct soft_vcpu *v, uint64_t linear, type value) \
-	{ \
-		soft_write##bits##_in(v, v->data_tlb, linear, value, v->view); \
-	} \
-	static inline type soft_read##bits##_as(struct soft_vcpu *v, uint64_t linear, \
-		enum soft_view view) \
-	{ \
-		return soft_read##bits##_in(v, &v->tlb[view], linear, view); \
-	} \
+	static inline type soft_read##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb,         \
+		uint64_t linear, enum soft_view view)                                              \
+	{                                                                                          \
+		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear);                               \
+		if (__builtin_expect(soft_is_within(e->read, linear, sizeof(type)), 1))            \
+			return soft_load##bits((void *)(linear + e->addend));                      \
+		return (type)soft_read_slow(v, linear, sizeof(type), view);                        \
+	}                                                                                          \
+	static inline void soft_write##bits##_in(struct soft_vcpu *v, struct soft_tlb *tlb,        \
+		uint64_t linear, type value, enum soft_view view)                                  \
+	{                                                                                          \
+		struct soft_tlb_entry *e = soft_tlb_at(tlb, linear);                               \
+		if (__builtin_expect(soft_is_within(e->write, linear, sizeof(type)), 1))           \
+			soft_store##bits((void *)(linear + e->addend), value);                     \
+		else                                                                               \
+			soft_write_slow(v, linear, sizeof(type), value, view);                     \
+	}                                                                                          \
+	static inline type soft_read##bits(struct soft_vcpu *v, uint64_t linear)                   \
+	{                                                                                          \
+		return soft_read##bits##_in(v, v->data_tlb, linear, v->view);                      \
+	}                                                                                          \
+	static inline void soft_write##bits(struct soft_vcpu *v, uint64_t linear, type value)      \
+	{                                                                                          \
+		soft_write##bits##_in(v, v->data_tlb, linear, value, v->view);                     \
+	}                                                                                          \
+	static inline type soft_read##bits##_as(struct soft_vcpu *v, uint64_t linear,              \
+		enum soft_view view)                                                               \
+	{                                                                                          \
+		return soft_read##bits##_in(v, &v->tlb[view], linear, view);                       \
+	}                                                                                          \
 	static inline void soft_write##bits##_as(struct soft_vcpu *v, uint64_t linear, type value, \
-		enum soft_view view) \
-	{ \
-		soft_write##bits##_in(v, &v->tlb[view], linear, value, view); \
+		enum soft_view view)                                                               \
+	{                                                                                          \
+		soft_write##bits##_in(v, &v->tlb[view], linear, value, view);                      \
 	}
 SOFT_MEM_WIDTHS(SOFT_MEM_WIDTH)
 #undef SOFT_MEM_WIDTH

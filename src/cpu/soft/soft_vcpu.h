@@ -243,9 +243,9 @@ struct soft_vcpu {
 		alarm_deadline; /* when it rings; set back by its signal, in this thread */
 
 	struct soft_tlb tlb[TLBS];
-	uint64_t tlb_stamp; /* of the last fill with code */
-	struct soft_blocks *blocks;   /* owned */
-	struct soft_user *user;       /* owned; NULL: ring 3 is interpreted, too */
+	uint64_t tlb_stamp;         /* of the last fill with code */
+	struct soft_blocks *blocks; /* owned */
+	struct soft_user *user;     /* owned; NULL: ring 3 is interpreted, too */
 };
 
 /* ---- what stops an instruction ---- */

@@ -29,7 +29,7 @@ static int world_make(void **state)
 	world->lock_fd = -1;
 	id_new(world->id);
 	*state = world;
-	return engine_open(root, run, &world->engine, NULL);
+	return engine_open(root, run, "/nowhere", &world->engine, NULL);
 }
 
 static int world_remove(void **state)

@@ -10,7 +10,7 @@ static struct engine *open_engine(const struct scratch *scratch)
 	AUTO_FREE char *root = text_format("%s/root", scratch->path);
 	AUTO_FREE char *run = text_format("%s/run", scratch->path);
 	struct engine *engine;
-	assert_int_equal(engine_open(root, run, &engine, NULL), 0);
+	assert_int_equal(engine_open(root, run, "/nowhere", &engine, NULL), 0);
 	return engine;
 }
 
@@ -73,7 +73,8 @@ static void relative_directories_are_refused(void **state)
 	(void)state;
 	struct engine *engine;
 	struct err err = { 0 };
-	assert_error(engine_open("root", "/tmp", &engine, &err), ERR_INVALID, "absolute");
+	assert_error(engine_open("root", "/tmp", "/nowhere", &engine, &err), ERR_INVALID,
+		"absolute");
 }
 
 int main(void)
