@@ -74,7 +74,7 @@ static struct stub_event run(struct stub *stub, struct stub_regs *regs)
 {
 	struct stub_event e;
 	stub_run(stub, regs, &e);
-	if (e.kind == STUB_DIED)
+	if (e.kind == STUB_LOST)
 		fail("the stub has died");
 	return e;
 }

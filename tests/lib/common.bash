@@ -87,6 +87,7 @@ setup() {
 teardown() {
 	local status=0
 	[ -n "${TEST_DIR:-}" ] || return 0 # left out
+	[ "${BATS_TEST_COMPLETED:-}" = 1 ] || moat ps -a >&2
 	if [ "$(type -t more_teardown)" = function ]; then
 		more_teardown
 	fi

@@ -333,6 +333,10 @@ static enum soft_user_result handle(struct soft_vcpu *v, struct space *space,
 	case STUB_UNSUPPORTED:
 	case STUB_UNMAPPABLE: return SOFT_USER_INTERPRET;
 	case STUB_DIED: space_drop(v, space); return SOFT_USER_DONE;
+	case STUB_LOST:
+		/* The program may have written to memory, so it must not do the same again. */
+		space_drop(v, space);
+		return deliver(v, VECTOR_GP, true, 0);
 	}
 	return SOFT_USER_SHUTDOWN;
 }

@@ -311,7 +311,7 @@ static struct stub_event look(struct stub *stub, struct stub_regs *regs, size_t 
 	 * a frame of its own making before the calls: it must not see them. */
 	if (stub->knows_bases && !are_made) {
 		stub_window_kill(&stub->window);
-		return (struct stub_event){ .kind = STUB_DIED };
+		return (struct stub_event){ .kind = STUB_LOST };
 	}
 	if (stub->knows_bases) {
 		stub->calls_len = 0;
@@ -340,7 +340,7 @@ static struct stub_event run(struct stub *stub, struct stub_regs *regs)
 	size_t bases_len = stub_window_control(&stub->window)->calls_len - stub->calls_len;
 	if (give_turn(stub) == 0)
 		return look(stub, regs, bases_len);
-	return (struct stub_event){ .kind = STUB_DIED };
+	return (struct stub_event){ .kind = STUB_LOST };
 }
 
 void stub_run(struct stub *stub, struct stub_regs *regs, struct stub_event *ret_event)

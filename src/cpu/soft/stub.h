@@ -31,7 +31,7 @@
  * has an empty mask and leaves by iretq, as any ring-3 code may.  A stub that does not come when
  * kicked is killed all the same.
  *
- * It can kill itself: STUB_DIED, and the caller makes another one.
+ * It can kill itself: STUB_LOST, and the caller makes another one.
  *
  * It can leave traces for the next address space of the same number (CR3), in registers that the
  * VMM believes to know: stub_unmap_all() forgets them. */
@@ -102,7 +102,8 @@ enum stub_event_kind {
 	STUB_BUS,         /* the memory file has no such page: no fault of the guest's */
 	STUB_UNMAPPABLE,  /* the kernel refused the mapping at address: -error_code is why */
 	STUB_UNSUPPORTED, /* 32-bit code on a host that has none: let the interpreter run it */
-	STUB_DIED,        /* registers are as they went in; free it and make another */
+	STUB_DIED, /* before it ran: registers are as they went in; free it and make another */
+	STUB_LOST, /* while it ran: how far the guest had come is not known */
 };
 struct stub_event {
 	enum stub_event_kind kind;

@@ -194,6 +194,7 @@ GUEST(hostile_turn_value, "movl $77, (%rdi); 1: jmp 1b");
 static void a_stub_that_only_says_that_it_has_stopped_dies(void **state)
 {
 	struct stub_world *w = *state;
+	renew(w);
 	load(w, hostile_turn, hostile_turn_end);
 	const pid_t pid = w->stub->window.pid;
 	struct stub_regs regs = { .rip = CODE, .rdi = w->stub->place + STUB_CONTROL, .rsi = DATA };
@@ -201,14 +202,14 @@ static void a_stub_that_only_says_that_it_has_stopped_dies(void **state)
 	timer_set(0);
 	e = stub_world_run(w->stub, &regs);
 	timer_set(2);
-	assert_int_equal(e.kind, STUB_DIED);
+	assert_int_equal(e.kind, STUB_LOST);
 	siginfo_t info;
 	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
 	renew(w);
 	load(w, hostile_turn_value, hostile_turn_value_end);
 	regs = (struct stub_regs){ .rip = CODE, .rdi = w->stub->place + STUB_CONTROL };
 	e = run_hostile(w, &regs);
-	assert_int_equal(e.kind, STUB_DIED);
+	assert_int_equal(e.kind, STUB_LOST);
 	renew(w);
 }
 
@@ -397,7 +398,7 @@ static void a_killed_stub_is_an_event(void **state)
 	timer_set(0);
 	assert_int_equal(kill(w->stub->window.pid, SIGKILL), 0);
 	/* The timer may have left a kick. */
-	assert_int_equal(run_hostile(w, &regs).kind, STUB_DIED);
+	assert_int_equal(run_hostile(w, &regs).kind, STUB_LOST);
 	stub_world_expect(w->stub, &regs, STUB_DIED);
 	timer_set(2);
 	assert_int_equal(regs.rip, CODE);
