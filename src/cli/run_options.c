@@ -295,15 +295,17 @@ static int read_mounts(struct run_options *options, struct err *err)
 static int read_limits(struct run_options *options, struct err *err)
 {
 	struct workload_spec *spec = &options->spec;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	/* A machine's processors are its own: the engine knows how many it may have. */
+	bool is_machine = spec->isolation != NULL && strcmp(spec->isolation, "vm") == 0;
+	long cpus = is_machine ? LIMIT_MACHINE_CPUS : sysconf(_SC_NPROCESSORS_ONLN);
 	if (options->cpus != NULL) {
 		if (num_parse_nano(view_of(options->cpus), &spec->nano_cpus) < 0 ||
 			spec->nano_cpus < 0 || spec->nano_cpus > cpus * INT64_C(1000000000) ||
 			(spec->nano_cpus > 0 && spec->nano_cpus < 10000000))
 			return err_set(err, ERR_INVALID,
-				"invalid value \"%s\" for --cpus: this host has from 0.01 to %ld "
-				"CPUs",
-				options->cpus, cpus);
+				"invalid value \"%s\" for --cpus: %s has from 0.01 to %ld CPUs",
+				options->cpus, is_machine ? "a virtual machine" : "this host",
+				cpus);
 	}
 	if (spec->memory_bytes != 0 && spec->memory_bytes < MEMORY_MIN_BYTES)
 		return err_set(err, ERR_INVALID,

@@ -65,9 +65,9 @@ int machine_config_check(const struct workload_spec *spec, struct err *err)
 		return err_set(err, ERR_INVALID,
 			"a virtual machine needs %d MiB of memory to start, not %ju",
 			VM_MEMORY_MIN_MIB, (uintmax_t)machine_memory_mib(spec));
-	if (spec->nano_cpus > VM_CPUS_MAX * NANO_CPUS)
+	if (spec->nano_cpus > (int)LIMIT_MACHINE_CPUS * NANO_CPUS)
 		return err_set(err, ERR_INVALID, "a virtual machine has at most %d CPUs, not %.1f",
-			VM_CPUS_MAX, (double)spec->nano_cpus / (double)NANO_CPUS);
+			(int)LIMIT_MACHINE_CPUS, (double)spec->nano_cpus / (double)NANO_CPUS);
 	return 0;
 }
 

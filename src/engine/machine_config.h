@@ -7,7 +7,6 @@
 
 #define VM_MEMORY_DEFAULT_MIB 512
 #define VM_MEMORY_MIN_MIB 80 /* below it Debian's kernel does not reach its init */
-#define VM_CPUS_MAX 64
 #define VM_DEVICE_FDS_MAX 160
 /* What a workload may write at most.  The file is sparse, so the real bound is the host's disk. */
 #define VM_UPPER_BYTES (UINT64_C(64) << 30)

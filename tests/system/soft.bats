@@ -56,3 +56,32 @@ more_setup_file() {
 	[ "$(soft --rm --network none --cpus 2 busybox sh -c '
 		yes >/dev/null & yes >/dev/null & sleep 1; kill %1 %2; nproc')" = 2 ]
 }
+
+@test "programs that share a processor of the software CPU keep their registers, all that CPUID shows" {
+	cc -O2 -static -o "$TEST_DIR/registers" "$MOAT_TOP/tests/lib/registers.c"
+	run -0 soft --rm -i --cpus 1 --network none busybox sh -c 'cat >/registers; chmod +x /registers; /registers' <"$TEST_DIR/registers"
+	echo "# $output" >&3
+	[ "$output" = "$("$TEST_DIR/registers")" ] && [[ $output == *" kept" ]]
+}
+
+@test "programs of a Debian image say the same in a container and on the software CPU" {
+	moat load -q -i "$("$MOAT_TOP/tests/lib/images" debian)"
+	cat >"$TEST_DIR/programs" <<-'END'
+		set -e
+		perl -e 'printf "%.17g %.17g %.17g\n", sin($_) * exp(-$_ / 7), sqrt($_), atan2($_, 3) ** 1.7 for 1 .. 2000' | sha256sum
+		perl -e '%h = map { $_ => $_ * 7 % 1009 } 1 .. 20000; print join ",", sort { $h{$a} <=> $h{$b} || $a <=> $b } keys %h' | md5sum
+		perl -e '@p = grep { my $n = $_; !grep { $n % $_ == 0 } 2 .. sqrt $n } 2 .. 4000; print "@p"' | sha1sum
+		awk 'BEGIN { for (i = 0; i < 200000; i++) s += sin(i) / (i + 1); printf "%.15g\n", s }'
+		find /usr/bin /usr/lib -xdev -type f -size -400k | sort | xargs cat | sha512sum
+		tar -cf - -C /usr share/perl5 | gzip -9 | gzip -dc | sha256sum
+		for i in 1 2 3 4 5 6 7 8; do seq $((i * 1000)) | sort -R --random-source=/usr/bin/perl | b2sum & done | sort
+		wait
+		dpkg-query -W | sha256sum
+	END
+	local wall
+	for wall in container vm; do
+		"$MOAT" run --isolation $wall --rm -i -m 512m --cpus 2 debian:12 bash <"$TEST_DIR/programs" >"$TEST_DIR/$wall"
+	done
+	[ "$(wc -l <"$TEST_DIR/vm")" = 15 ]
+	diff "$TEST_DIR/container" "$TEST_DIR/vm"
+}

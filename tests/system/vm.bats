@@ -152,6 +152,11 @@ build_changed() {
 @test "a machine has the processors and the memory that it is given" {
 	[ "$(vm --rm --network none --cpus 1 busybox nproc)" = 1 ]
 	[ "$(vm --rm --network none --cpus 2 busybox nproc)" = 2 ]
+	# Also more than the host has.
+	[ "$(vm --rm --network none --cpus 4 busybox nproc)" = 4 ]
+	run -125 --separate-stderr vm --rm --cpus 65 busybox true
+	one_line
+	[[ $stderr == *"a virtual machine has from 0.01 to 64 CPUs"* ]]
 	local mib seen
 	for mib in 80 8192; do
 		seen=$(vm --rm --network none -m "${mib}m" busybox awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)

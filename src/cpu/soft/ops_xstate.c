@@ -1,5 +1,5 @@
-/* ops_xstate - saving and restoring the state of x87, SSE and AVX, and what kernels do to x87
- * besides (Intel SDM 1, 10.5 and 13).
+/* ops_xstate - saving and restoring the state of x87, SSE, AVX and AVX-512, and what kernels do to
+ * x87 besides (Intel SDM 1, 10.5 and 13).
  *
  * v->xstate has the state of ring 3 in XSAVE's standard form; a component whose bit in its header
  * is clear is in its initial state, whatever its bytes are. */
@@ -20,15 +20,11 @@ enum {
 	ST_AT = 32,
 	XMM_AT = 160,
 	XMM_END = 416,
-	LEGACY_BYTES = 512,
-	HEADER_BYTES = 64,
-	AVX_AT = LEGACY_BYTES + HEADER_BYTES,
-	AVX_BYTES = 256,
-	IMAGE_BYTES = AVX_AT + AVX_BYTES,
+	LEGACY_BYTES = 512
 };
-#define X87 UINT64_C(1)
-#define SSE UINT64_C(2)
-#define AVX UINT64_C(4)
+#define X87 XCR0_X87
+#define SSE XCR0_SSE
+#define AVX XCR0_AVX
 #define FCW_INITIAL 0x37fu
 #define FSW_CLEARED 0x80ffu /* by FNCLEX: the exceptions, ES, B */
 
@@ -42,7 +38,20 @@ static void set_in_use(struct soft_vcpu *v, uint64_t components)
 	soft_store64(v->xstate + LEGACY_BYTES, components);
 }
 
-static void initialise(uint8_t *image, uint64_t components)
+/* One of the components that have a place of their own: all of it, or as much as code outside
+ * 64-bit mode reaches. */
+static struct soft_component component_of(const struct soft_vcpu *v, unsigned number)
+{
+	struct soft_component c = v->machine->model.component[number];
+	const uint64_t bit = UINT64_C(1) << number;
+	if (!v->is_long && (bit & (XCR0_AVX | XCR0_ZMM_HIGH)) != 0)
+		c.len /= 2;
+	if (!v->is_long && bit == XCR0_ZMM_MORE)
+		c.len = 0;
+	return c;
+}
+
+static void initialise(const struct soft_vcpu *v, uint8_t *image, uint64_t components)
 {
 	if ((components & X87) != 0) {
 		memset(image, 0, MXCSR_AT);
@@ -51,8 +60,11 @@ static void initialise(uint8_t *image, uint64_t components)
 	}
 	if ((components & SSE) != 0)
 		memset(image + XMM_AT, 0, XMM_END - XMM_AT);
-	if ((components & AVX) != 0)
-		memset(image + AVX_AT, 0, AVX_BYTES);
+	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++) {
+		const struct soft_component *c = &v->machine->model.component[i];
+		if ((components >> i & 1) != 0)
+			memset(image + c->at, 0, c->len);
+	}
 }
 
 /* Gives x87's bytes their meaning, for what works on them. */
@@ -60,7 +72,7 @@ static void use_x87(struct soft_vcpu *v)
 {
 	soft_user_write_xstate(v);
 	if ((in_use(v) & X87) == 0)
-		initialise(v->xstate, X87);
+		initialise(v, v->xstate, X87);
 	set_in_use(v, in_use(v) | X87);
 }
 
@@ -118,12 +130,8 @@ static void check_mxcsr(struct soft_vcpu *v, uint32_t mxcsr)
 
 /* ---- save ---- */
 
-struct piece {
-	uint16_t at, len;
-};
-
 static void write_pieces(struct soft_vcpu *v, uint64_t linear, const uint8_t *image,
-	const struct piece *pieces, size_t count)
+	const struct soft_component *pieces, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		soft_write_bytes(v, linear + pieces[i].at, image + pieces[i].at, pieces[i].len,
@@ -131,10 +139,11 @@ static void write_pieces(struct soft_vcpu *v, uint64_t linear, const uint8_t *im
 }
 
 /* The state as it is, with initial components written out. */
-static void make_image(struct soft_vcpu *v, const struct soft_op *op, uint8_t image[IMAGE_BYTES])
+static void make_image(struct soft_vcpu *v, const struct soft_op *op,
+	uint8_t image[SOFT_XSTATE_MAX])
 {
-	memcpy(image, v->xstate, IMAGE_BYTES);
-	initialise(image, ~in_use(v));
+	memcpy(image, v->xstate, soft_xstate_bytes(&v->machine->model, UINT64_MAX));
+	initialise(v, image, ~in_use(v));
 	soft_store32(image + MXCSR_AT + 4, v->machine->model.mxcsr_mask);
 	if (op->size != 8)
 		shorten_pointers(image);
@@ -143,10 +152,10 @@ static void make_image(struct soft_vcpu *v, const struct soft_op *op, uint8_t im
 /* XSAVEOPT may leave out what is initial or unmodified; it need not. */
 static void xsave(struct soft_vcpu *v, const struct soft_op *op)
 {
-	uint8_t image[IMAGE_BYTES];
+	uint8_t image[SOFT_XSTATE_MAX];
 	need_xsave(v);
 	uint64_t asked = v->xcr0 & (v->gpr[RDX] << 32 | (uint32_t)v->gpr[RAX]);
-	size_t len = (asked & AVX) != 0 ? IMAGE_BYTES : AVX_AT;
+	size_t len = soft_xstate_bytes(&v->machine->model, asked);
 	uint64_t linear = aligned_address(v, op, len, 64, ACCESS_WRITE);
 	soft_touch(v, linear, len, ACCESS_WRITE, v->view);
 	uint64_t old = soft_read64(v, linear + LEGACY_BYTES);
@@ -154,31 +163,32 @@ static void xsave(struct soft_vcpu *v, const struct soft_op *op)
 	make_image(v, op, image);
 	soft_store64(image + LEGACY_BYTES, (old & ~asked) | (in_use(v) & asked));
 
-	struct piece pieces[6];
+	struct soft_component pieces[5 + SOFT_COMPONENTS];
 	size_t count = 0;
 	if ((asked & X87) != 0) {
-		pieces[count++] = (struct piece){ 0, MXCSR_AT };
-		pieces[count++] = (struct piece){ ST_AT, XMM_AT - ST_AT };
+		pieces[count++] = (struct soft_component){ 0, MXCSR_AT };
+		pieces[count++] = (struct soft_component){ ST_AT, XMM_AT - ST_AT };
 	}
 	if ((asked & (SSE | AVX)) != 0)
-		pieces[count++] = (struct piece){ MXCSR_AT, ST_AT - MXCSR_AT };
+		pieces[count++] = (struct soft_component){ MXCSR_AT, ST_AT - MXCSR_AT };
 	if ((asked & SSE) != 0)
-		pieces[count++] = (struct piece){ XMM_AT, (uint16_t)xmm_bytes(v) };
-	if ((asked & AVX) != 0)
-		pieces[count++] = (struct piece){ AVX_AT, (uint16_t)xmm_bytes(v) };
-	pieces[count++] = (struct piece){ LEGACY_BYTES, 8 };
+		pieces[count++] = (struct soft_component){ XMM_AT, (uint16_t)xmm_bytes(v) };
+	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++)
+		if ((asked >> i & 1) != 0)
+			pieces[count++] = component_of(v, i);
+	pieces[count++] = (struct soft_component){ LEGACY_BYTES, 8 };
 	write_pieces(v, linear, image, pieces, count);
 }
 
 static void fxsave(struct soft_vcpu *v, const struct soft_op *op)
 {
-	uint8_t image[IMAGE_BYTES];
+	uint8_t image[SOFT_XSTATE_MAX];
 	need_x87(v);
 	uint64_t linear = aligned_address(v, op, LEGACY_BYTES, 16, ACCESS_WRITE);
 	soft_touch(v, linear, LEGACY_BYTES, ACCESS_WRITE, v->view);
 	soft_user_read_xstate(v);
 	make_image(v, op, image);
-	const struct piece all = { 0, (uint16_t)(XMM_AT + xmm_bytes(v)) };
+	const struct soft_component all = { 0, (uint16_t)(XMM_AT + xmm_bytes(v)) };
 	write_pieces(v, linear, image, &all, 1);
 }
 
@@ -196,23 +206,24 @@ static void take_legacy(struct soft_vcpu *v, const struct soft_op *op, uint8_t *
 	if ((components & SSE) == 0)
 		return;
 	if ((in_use(v) & SSE) == 0)
-		initialise(v->xstate, SSE);
+		initialise(v, v->xstate, SSE);
 	memcpy(v->xstate + XMM_AT, image + XMM_AT, xmm_bytes(v));
 }
 
-static void take_avx(struct soft_vcpu *v, const uint8_t *image)
+static void take_component(struct soft_vcpu *v, const uint8_t *image, unsigned number)
 {
-	if ((in_use(v) & AVX) == 0)
-		initialise(v->xstate, AVX);
-	memcpy(v->xstate + AVX_AT, image + AVX_AT, xmm_bytes(v));
+	const struct soft_component c = component_of(v, number);
+	if ((in_use(v) >> number & 1) == 0)
+		initialise(v, v->xstate, UINT64_C(1) << number);
+	memcpy(v->xstate + c.at, image + c.at, c.len);
 }
 
 static void xrstor(struct soft_vcpu *v, const struct soft_op *op)
 {
-	uint8_t image[IMAGE_BYTES];
+	uint8_t image[SOFT_XSTATE_MAX];
 	need_xsave(v);
 	uint64_t asked = v->xcr0 & (v->gpr[RDX] << 32 | (uint32_t)v->gpr[RAX]);
-	size_t len = (asked & AVX) != 0 ? IMAGE_BYTES : AVX_AT;
+	size_t len = soft_xstate_bytes(&v->machine->model, asked);
 	uint64_t linear = aligned_address(v, op, len, 64, ACCESS_READ);
 	soft_read_bytes(v, linear, image, len, v->view);
 	const uint8_t *header = image + LEGACY_BYTES;
@@ -227,8 +238,9 @@ static void xrstor(struct soft_vcpu *v, const struct soft_op *op)
 		memcpy(v->xstate + MXCSR_AT, image + MXCSR_AT, 4);
 	}
 	take_legacy(v, op, image, asked & there);
-	if ((asked & there & AVX) != 0)
-		take_avx(v, image);
+	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++)
+		if (((asked & there) >> i & 1) != 0)
+			take_component(v, image, i);
 	set_in_use(v, (in_use(v) & ~asked) | (asked & there));
 }
 
@@ -314,7 +326,7 @@ static void store_word(struct soft_vcpu *v, const struct soft_op *op)
 	need_x87(v);
 	soft_user_read_xstate(v);
 	if ((in_use(v) & X87) == 0)
-		initialise(v->xstate, X87);
+		initialise(v, v->xstate, X87);
 	uint16_t word = soft_load16(v->xstate + op->reg);
 	if (op->is_memory)
 		soft_write16(v, soft_address(v, op, 2, ACCESS_WRITE), word);

@@ -18,9 +18,6 @@
 #define CR3_PCID 0xfffu
 #define ADDRESS_BEYOND (~UINT64_C(0) << SOFT_PHYSICAL_BITS)
 #define PDPTE_RESERVED (ADDRESS_BEYOND | 0x1e6)
-#define XCR0_X87 1u
-#define XCR0_SSE 2u
-#define XCR0_AVX 4u
 
 static __attribute__((noreturn)) void refuse(struct soft_vcpu *v)
 {
@@ -144,8 +141,10 @@ void soft_set_efer(struct soft_vcpu *v, uint64_t value)
 
 void soft_set_xcr0(struct soft_vcpu *v, uint64_t value)
 {
-	bool has_all =
-		(value & XCR0_X87) != 0 && ((value & XCR0_AVX) == 0 || (value & XCR0_SSE) != 0);
+	bool has_all = (value & XCR0_X87) != 0 &&
+		       ((value & XCR0_AVX) == 0 || (value & XCR0_SSE) != 0) &&
+		       ((value & XCR0_AVX512) == 0 ||
+			       (value & (XCR0_AVX512 | XCR0_AVX)) == (XCR0_AVX512 | XCR0_AVX));
 	if (!has_all || (value & ~v->machine->model.xcr0) != 0)
 		refuse(v);
 	v->xcr0 = value;

@@ -3,8 +3,12 @@
  * The model is a fixed list (soft_features.def), less what this host lacks, since ring 3 runs on it
  * directly; the vendor is the host's for the same reason.  Family and model are a recent
  * processor's with few known faults, so that a guest's kernel does not work around those of
- * another.  Frequencies (0x15, 0x16) are not shown: they would be wrong once the guest moves; it
- * has KVM's clock instead.
+ * another.
+ *
+ * Where the host cannot make CPUID fault, ring 3 sees the host's, and uses AVX-512 where that has
+ * it: then the guest's kernel has to know, or it would not keep its registers apart.  It is shown
+ * no more of it than that, so that it does not use it itself. Frequencies (0x15, 0x16) are not
+ * shown: they would be wrong once the guest moves; it has KVM's clock instead.
  *
  * Leaves as in the Intel SDM 2 (CPUID), the AMD APM 3, appendix E, and KVM's cpuid.rst. */
 #include "cpu/soft/soft_cpuid.h"
@@ -13,6 +17,8 @@
 #include <immintrin.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cpu/soft/soft_machine.h"
@@ -39,17 +45,16 @@
 #define ECX_OSXSAVE (1u << 27)
 #define EDX_HTT (1u << 28)
 #define HWCAP2_FSGSBASE (1u << 1)
-#define XCR0_X87_SSE 3u
-#define XCR0_AVX 4u
+#define ARCH_SET_CPUID 0x1012
 #define KVM_NOP_IO_DELAY (1u << 1)
 #define KVM_CLOCKSOURCE2 (1u << 3)
 #define KVM_CLOCK_STABLE (1u << 24)
 #define XSAVEOPT 1u
 
-enum { XSTATE_SSE_BYTES = 576, XSTATE_AVX_AT = XSTATE_SSE_BYTES, XSTATE_AVX_BYTES = 256 };
+enum { XSTATE_SSE_BYTES = 576 };
 enum { VIRTUAL_BITS = 48, CACHE_LINE = 64 };
 
-enum from { OURS, HOST, HOST_XSAVE, HOST_AVX, HOST_BASES };
+enum from { OURS, HOST, HOST_XSAVE, HOST_AVX, HOST_AVX512, HOST_BASES };
 
 static const struct feature {
 	uint32_t leaf;
@@ -85,15 +90,24 @@ static uint32_t host_mxcsr_mask(void)
 	return image.words[7] != 0 ? image.words[7] : common;
 }
 
+/* Whether this host's CPUID is what ring 3 sees. */
+static bool host_cpuid_shows(void)
+{
+	return syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1) != 0;
+}
+
 static bool host_has(const struct feature *f, uint64_t xcr0)
 {
-	const uint64_t with_avx = XCR0_X87_SSE | XCR0_AVX;
+	const uint64_t with_avx = XCR0_X87 | XCR0_SSE | XCR0_AVX,
+		       with_avx512 = with_avx | XCR0_AVX512;
 	uint32_t regs[REGS_CPUID];
 	if (f->from == OURS)
 		return true;
 	if (f->from == HOST_XSAVE && xcr0 == 0)
 		return false;
 	if (f->from == HOST_AVX && (xcr0 & with_avx) != with_avx)
+		return false;
+	if (f->from == HOST_AVX512 && ((xcr0 & with_avx512) != with_avx512 || !host_cpuid_shows()))
 		return false;
 	if (f->from == HOST_BASES && (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) == 0)
 		return false;
@@ -139,10 +153,12 @@ static void add_features(struct soft_model *m)
 			continue;
 		regs_of(m, f->leaf)[f->reg] |= 1u << f->bit;
 		m->cr4 |= f->cr4;
+		if (f->from == HOST_AVX512)
+			m->xcr0 |= XCR0_AVX512;
 	}
-	m->xcr0 = 1;
+	m->xcr0 |= XCR0_X87;
 	if ((m->cr4 & CR4_OSXSAVE) != 0)
-		m->xcr0 = xcr0 & (XCR0_X87_SSE | XCR0_AVX);
+		m->xcr0 |= xcr0 & (XCR0_SSE | XCR0_AVX);
 }
 
 static void add_vendor(struct soft_model *m)
@@ -227,23 +243,44 @@ static void add_caches(struct soft_model *m)
 	add_values(m, LEAF_L2, 0, 0, 1024u << 16 | 8u << 12 | CACHE_LINE, 0);
 }
 
+uint32_t soft_xstate_bytes(const struct soft_model *model, uint64_t components)
+{
+	uint32_t bytes = XSTATE_SSE_BYTES;
+	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++) {
+		const struct soft_component *c = &model->component[i];
+		if ((components >> i & 1) != 0 && (uint32_t)c->at + c->len > bytes)
+			bytes = (uint32_t)c->at + c->len;
+	}
+	return bytes;
+}
+
+static void add_component(struct soft_model *m, unsigned number)
+{
+	uint32_t host[REGS_CPUID];
+	__cpuid_count(LEAF_XSTATE, number, host[0], host[1], host[2], host[3]);
+	uint32_t *regs = add(m, LEAF_XSTATE, number, true);
+	regs[REG_EAX] = host[REG_EAX];
+	regs[REG_EBX] = host[REG_EBX];
+	m->component[number] = (struct soft_component){
+		.at = (uint16_t)host[REG_EBX],
+		.len = (uint16_t)host[REG_EAX],
+	};
+}
+
 static void add_xstate(struct soft_model *m)
 {
-	bool has_avx = (m->xcr0 & XCR0_AVX) != 0;
 	if ((m->cr4 & CR4_OSXSAVE) == 0)
 		return;
+	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++)
+		if ((m->xcr0 >> i & 1) != 0)
+			add_component(m, i);
 	uint32_t *regs = add(m, LEAF_XSTATE, 0, true);
 	regs[REG_EAX] = (uint32_t)m->xcr0;
-	regs[REG_ECX] = has_avx ? XSTATE_AVX_AT + XSTATE_AVX_BYTES : XSTATE_SSE_BYTES;
+	regs[REG_ECX] = soft_xstate_bytes(m, m->xcr0);
 	regs = add(m, LEAF_XSTATE, 1, true);
 	uint32_t host[REGS_CPUID];
 	__cpuid_count(LEAF_XSTATE, 1, host[0], host[1], host[2], host[3]);
 	regs[REG_EAX] = host[REG_EAX] & XSAVEOPT;
-	if (has_avx) {
-		regs = add(m, LEAF_XSTATE, 2, true);
-		regs[REG_EAX] = XSTATE_AVX_BYTES;
-		regs[REG_EBX] = XSTATE_AVX_AT;
-	}
 }
 
 void soft_model_init(struct soft_model *model, unsigned cpus)
@@ -291,8 +328,7 @@ void soft_cpuid(const struct soft_vcpu *v, uint32_t leaf, uint32_t subleaf,
 		break;
 	case LEAF_XSTATE:
 		if (subleaf == 0 && (m->cr4 & CR4_OSXSAVE) != 0)
-			regs[REG_EBX] = (v->xcr0 & XCR0_AVX) != 0 ? XSTATE_AVX_AT + XSTATE_AVX_BYTES
-								  : XSTATE_SSE_BYTES;
+			regs[REG_EBX] = soft_xstate_bytes(m, v->xcr0);
 		break;
 	default: break;
 	}

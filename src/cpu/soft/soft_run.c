@@ -29,7 +29,7 @@
 #include "cpu/soft/soft_trap.h"
 #include "cpu/soft/soft_user.h"
 
-enum { BLOCKS_BETWEEN_TIMERS = 256, XSTATE_BYTES = 4096 };
+enum { BLOCKS_BETWEEN_TIMERS = 256 };
 #define DR6_STEP (UINT64_C(1) << 14)
 
 /* ---- made ---- */
@@ -73,9 +73,9 @@ int soft_vcpu_init(struct soft_vcpu *v, struct soft_machine *machine, unsigned i
 	int r = soft_blocks_new(&v->blocks, err);
 	if (r < 0)
 		return r;
-	v->xstate = aligned_alloc(64, XSTATE_BYTES);
+	v->xstate = aligned_alloc(64, SOFT_XSTATE_MAX);
 	CHECK(v->xstate != NULL);
-	memset(v->xstate, 0, XSTATE_BYTES);
+	memset(v->xstate, 0, SOFT_XSTATE_MAX);
 	soft_store16(v->xstate, 0x37f);       /* x87's control word */
 	soft_store32(v->xstate + 24, 0x1f80); /* MXCSR */
 	soft_msr_reset(v);
