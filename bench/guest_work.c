@@ -159,7 +159,7 @@ static const struct {
 } commands[] = {
 	{ "perl",
 		"perl -e 'for (1..1000000) { $x += $_ % 7; $h{$_ % 100} .= 1 if $_ % 10 == 0 }'" },
-	{ "python3, start", "python3.11 -c pass" },
+	{ "python3, start", "python3 -c pass" },
 	/* Reads its key each time; most of it is the signature's arithmetic. */
 	{ "RSA 4096, 10 signatures",
 		"[ -e /tmp/key ] || openssl genrsa -out /tmp/key 4096 2>/dev/null; : >/tmp/text;"
@@ -170,7 +170,7 @@ static const struct {
 	{ "SHA-256, 32 MB", "head -c 32000000 /dev/zero | openssl dgst -sha256 >/dev/null" },
 	{ "gcc -O2 of a small file", "echo 'int f(int n) { int s = 0; for (int i = 0; i < n; i++) "
 				     "s += i * i; return s; }'"
-				     " >/tmp/f.c; gcc-12 -O2 -c -o /tmp/f.o /tmp/f.c" },
+				     " >/tmp/f.c; gcc -O2 -c -o /tmp/f.o /tmp/f.c" },
 };
 
 static void command_run(const char *name, const char *command)

@@ -2,12 +2,10 @@
 """guests - measures programs in a machine on the software CPU against the same programs on the host
 and in QEMU's emulation: `bench/guests.py [ROUNDS]`.  Writes results/soft_guest.csv and RESULTS.md.
 
-All have the same kernel, one processor, 512 MiB, and the files of the Debian image that `load` is
-measured with; guest_work.c is the list of what is done.  Each round starts them anew."""
+All have the same kernel, one processor, 512 MiB, and the same files, of Debian's packages; guest_work.c is
+the list of what is done.  Each round starts them anew."""
 
 import csv
-import gzip
-import io
 import json
 import pathlib
 import shutil
@@ -16,13 +14,13 @@ import sys
 import tarfile
 import time
 
-import images
 import report
 from contender import TOP, WORK, facts_here, initramfs, kernel_of, moat_command, moat_do, rotated
 
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = WORK / "tree"
 MEMORY_MIB = 512
+PACKAGES = "gcc,libc6-dev,openssl,perl,python3"
 MODULES = """#!/bin/busybox sh
 export PATH=/bin
 /bin/busybox --install -s /bin
@@ -49,24 +47,29 @@ def run(*command, **more):
     return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, **more)
 
 
+def debian():
+    """A root file system with the programs, as a tar, made once."""
+    tar = TOP / "tests" / ".cache" / "bench" / "guests.tar"
+    if not tar.exists():
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        listed = run("apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", capture_output=True, text=True).stdout
+        mirror = next(line.split()[0] for line in listed.splitlines() if line.split()[1:] == ["bookworm"])
+        made = tar.with_suffix(".new.tar")
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", made, mirror)
+        made.rename(tar)
+    return tar
+
+
 def prepare_image():
-    """The Debian image and one layer more, in moat's store and as a folder and a disk."""
-    cache = TOP / "tests" / ".cache" / "bench"
-    layers = images.debian_archive(WORK / "debian.tar", "debian", cache)
+    """The programs and the list of them, in moat's store and as a folder and a disk."""
+    tar = WORK / "guests.tar"
+    shutil.copyfile(debian(), tar)
     run("cc", "-O2", "-static", "-o", WORK / "guest_work", HERE / "guest_work.c", "-lm")
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        tar.add(WORK / "guest_work", "guest_work")
-    last = out.getvalue()
-    blobs = [(layer.path.read_bytes(), layer.diff_id) for layer in layers]
-    blobs.append((gzip.compress(last, 1, mtime=0), images.sha256(last)))
-    archive = WORK / "guests.tar"
-    images.archive_write(archive, "guests", blobs, ["/guest_work"])
-    moat_do("load", "-q", "-i", str(archive))
+    with tarfile.open(tar, mode="a") as file:
+        file.add(WORK / "guest_work", "guest_work")
+    moat_do("import", str(tar), "guests")
     TREE.mkdir()
-    for blob, _ in blobs:
-        with tarfile.open(fileobj=io.BytesIO(blob), mode="r:gz") as tar:
-            tar.extractall(TREE, numeric_owner=True)
+    run("tar", "-C", TREE, "-xf", tar)
     run("mke2fs", "-q", "-t", "ext4", "-d", TREE, WORK / "disk", "2g")
 
 
@@ -108,7 +111,7 @@ def main():
     both = WORK / "both.cpio"
     both.write_bytes(pathlib.Path(modules).read_bytes() + pathlib.Path(initramfs("init", {"init": MODULES})).read_bytes())
     disk = ("-drive", f"file={WORK}/disk,if=none,id=disk,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=disk")
-    work = {"host": on_host(), "moat": moat("guests"), "qemu-tcg": qemu(kernel, str(both), *disk)}
+    work = {"host": on_host(), "moat": moat("guests", "/guest_work"), "qemu-tcg": qemu(kernel, str(both), *disk)}
     true = {"moat": moat("busybox", "true"), "qemu-tcg": qemu(kernel, initramfs("true", {"init": ONLY_TRUE}))}
     samples = HERE / "results" / "soft_guest.csv"
     with samples.open("w") as file:

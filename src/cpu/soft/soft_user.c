@@ -39,6 +39,13 @@ struct soft_user {
 	/* Where the FPU's state is: in v->xstate, in a stub, or the same in both. */
 	struct stub *fpu;
 	bool is_xstate_current;
+	/* The last page fault that was the guest's: where it goes back to that instruction, the
+	 * page is there by now. */
+	struct fault {
+		bool is_set;
+		uint64_t address, rip;
+		enum soft_access access;
+	} fault;
 	struct stub *_Atomic running; /* for who kicks */
 	atomic_uint kickers;          /* that may just be doing it: then no stub is freed */
 };
@@ -288,10 +295,24 @@ static enum soft_user_result page_fault(struct soft_vcpu *v, struct space *space
 	 */
 	if (!soft_translate(v, address, access, VIEW_USER, &t, &error)) {
 		v->cr2 = address;
+		v->user->fault = (struct fault){ true, address, v->rip, access };
 		return deliver(v, VECTOR_PF, true, error);
 	}
 	return map_around(v, space, address & ~(SOFT_PAGE - 1), &t) ? SOFT_USER_DONE
 								    : SOFT_USER_INTERPRET;
+}
+
+/* Maps what the guest's kernel has put where the program had faulted, before it faults once more.
+ */
+static void map_fault(struct soft_vcpu *v, struct space *space)
+{
+	const struct fault fault = v->user->fault;
+	struct soft_translation t;
+	uint32_t error;
+	v->user->fault.is_set = false;
+	if (fault.is_set && fault.rip == v->rip &&
+		soft_translate(v, fault.address, fault.access, VIEW_USER, &t, &error))
+		(void)map_around(v, space, fault.address & ~(SOFT_PAGE - 1), &t);
 }
 
 static bool has_error_code(unsigned vector)
@@ -417,6 +438,7 @@ enum soft_user_result soft_user_run(struct soft_vcpu *v)
 	if (space == NULL)
 		return SOFT_USER_INTERPRET;
 	space->used = ++user->clock;
+	map_fault(v, space);
 	struct stub_regs regs;
 	struct stub_event event = { .kind = STUB_KICK };
 	put_registers(v, &regs);
