@@ -4,9 +4,11 @@
  * handler for this form and size, which register (as a byte offset), where a branch goes. */
 #include "cpu/soft/soft_decode.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "base/library.h"
+#include "base/log.h"
 #include "cpu/soft/soft_native.h"
 
 static const struct row {
@@ -159,9 +161,30 @@ static void undefined(struct soft_vcpu *v, const struct soft_op *op)
 	soft_raise(v, VECTOR_UD);
 }
 
-static enum soft_decoded give_undefined(struct soft_op *ret_op)
+/* What may be our lack.  Each is told about once or twice, so that a guest cannot fill a log. */
+static void unknown(struct soft_vcpu *v, const struct soft_op *op)
 {
-	*ret_op = (struct soft_op){ .run = undefined, .len = 1 };
+	uint64_t bit = UINT64_C(1) << (op->imm * 0x9e3779b97f4a7c15u >> 58);
+	if ((v->unknown_code & bit) == 0)
+		log_warning("vCPU %u: no such instruction: %0*jx", v->index, 2 * op->size,
+			(uintmax_t)htobe64(op->imm) >> (64 - 8 * op->size));
+	v->unknown_code |= bit;
+	undefined(v, op);
+}
+
+/* Kernels raise #UD themselves, by an instruction that is meant for it. */
+static bool is_meant(ZydisMnemonic mnemonic)
+{
+	return mnemonic == ZYDIS_MNEMONIC_UD0 || mnemonic == ZYDIS_MNEMONIC_UD1 ||
+	       mnemonic == ZYDIS_MNEMONIC_UD2;
+}
+
+/* len: of what there is at bytes. */
+static enum soft_decoded give_unknown(const uint8_t *bytes, size_t len, struct soft_op *ret_op)
+{
+	*ret_op = (struct soft_op){ .run = unknown, .len = 1 };
+	ret_op->size = (uint8_t)(len < sizeof(ret_op->imm) ? len : sizeof(ret_op->imm));
+	memcpy(&ret_op->imm, bytes, ret_op->size);
 	return SOFT_DECODED_LAST;
 }
 
@@ -176,7 +199,7 @@ enum soft_decoded soft_decode(const uint8_t *bytes, size_t len, unsigned code_si
 	/* Encodings of other processors have names that these have, too (XOP's bextr). */
 	if (!ZYAN_SUCCESS(status) || (in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 					     in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX))
-		return give_undefined(ret_op);
+		return give_unknown(bytes, len, ret_op);
 	in.form = form_of(&in);
 	in.code_size = (uint8_t)code_size;
 	in.native = native;
@@ -203,8 +226,12 @@ enum soft_decoded soft_decode(const uint8_t *bytes, size_t len, unsigned code_si
 		op.run = soft_native_build(&in, &op);
 	if (in.is_full)
 		return SOFT_DECODED_FULL;
+	if (op.run == NULL && is_meant(in.info.mnemonic)) {
+		op.run = undefined;
+		in.ends_block = true;
+	}
 	if (op.run == NULL)
-		return give_undefined(ret_op);
+		return give_unknown(bytes, in.info.length, ret_op);
 	*ret_op = op;
 	return in.ends_block ? SOFT_DECODED_LAST : SOFT_DECODED;
 }

@@ -208,7 +208,8 @@ struct soft_vcpu {
 		uint64_t clock, wall_clock; /* KVM's */
 		uint64_t unknown;           /* which others were tried, by a hash: for the log */
 	} msr;
-	uint8_t *xstate; /* owned: the user's x87, SSE, AVX state in XSAVE's standard form */
+	uint64_t unknown_code; /* which instructions were tried that there are not, by a hash */
+	uint8_t *xstate;       /* owned: the user's x87, SSE, AVX state in XSAVE's standard form */
 	uint64_t tsc_offset;
 
 	/* Derived; soft_settle() makes them anew after a change of CR0, CR4, EFER, CS, AC. */
