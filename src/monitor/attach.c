@@ -146,6 +146,13 @@ static bool client_read(struct attach_client *c)
 	return c->fd >= 0;
 }
 
+/* Of one that has gone, and so has no watch to wake it: as much as may be read now. */
+static void client_read_rest(struct attach_client *c)
+{
+	while (c->fd >= 0 && c->watch == NULL && client_is_read(c) && client_read(c))
+		;
+}
+
 static void attach_settle(struct attach *a)
 {
 	if (attach_is_taken(a))
@@ -168,6 +175,8 @@ static void client_on_event(void *context, int fd, uint32_t events)
 		loop_remove(TAKE(c->watch));
 		c->wanted = MONITOR_STDIN_BIT;
 		(void)client_send_output(c);
+		/* What held it may have gone since the event was taken from the kernel. */
+		client_read_rest(c);
 	}
 	if (c->fd >= 0 && (events & EPOLLOUT) != 0)
 		client_pump(c);
@@ -256,9 +265,7 @@ void attach_hold_input(struct attach *attach, bool held)
 
 		if (c->fd < 0)
 			continue;
-		/* One that has gone has no watch to wake it. */
-		while (c->watch == NULL && client_is_read(c) && client_read(c))
-			;
+		client_read_rest(c);
 		if (c->fd >= 0)
 			client_watch(c);
 	}

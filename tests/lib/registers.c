@@ -15,20 +15,22 @@ struct registers {
 	uint64_t mask[8];
 } __attribute__((aligned(64)));
 
-#define EACH_16(X, r)                                                                       \
-	X(0, r)                                                                             \
-	X(1, r)                                                                             \
-	X(2, r)                                                                             \
-	X(3, r)                                                                             \
-	X(4, r) X(5, r) X(6, r) X(7, r) X(8, r) X(9, r) X(10, r) X(11, r) X(12, r) X(13, r) \
-		X(14, r) X(15, r)
+#define EACH_16(X, r)                                                                        \
+	X(0, r)                                                                              \
+	X(1, r)                                                                              \
+	X(2, r)                                                                              \
+	X(3, r)                                                                              \
+	X(4, r)                                                                              \
+	X(5, r) X(6, r) X(7, r) X(8, r) X(9, r) X(10, r) X(11, r) X(12, r) X(13, r) X(14, r) \
+		X(15, r)
 #define EACH_32(X, r)                                                                             \
 	EACH_16(X, r)                                                                             \
 	X(16, r)                                                                                  \
 	X(17, r)                                                                                  \
 	X(18, r)                                                                                  \
-	X(19, r) X(20, r) X(21, r) X(22, r) X(23, r) X(24, r) X(25, r) X(26, r) X(27, r) X(28, r) \
-		X(29, r) X(30, r) X(31, r)
+	X(19, r)                                                                                  \
+	X(20, r) X(21, r) X(22, r) X(23, r) X(24, r) X(25, r) X(26, r) X(27, r) X(28, r) X(29, r) \
+		X(30, r) X(31, r)
 #define EACH_8(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define LOAD_XMM(n, r) "movdqu " #n "*64(%0), %%xmm" #n "\n\t"
 #define SAVE_XMM(n, r) "movdqu %%xmm" #n ", " #n "*64(%0)\n\t"
