@@ -4,14 +4,14 @@
 
 #include <pthread.h>
 
-enum { LINES = 512, ROUNDS = 200, LINE = 64, BYTES = LINES * LINE };
+enum { LINES = 4096, ROUNDS = 100, LINE = 16, BYTES = LINES * LINE };
 /* Arrays of lines: two variables, what each processor has read; and one counter. */
 enum { X = 0x80000, Y = 0x90000, READ_0 = 0xa0000, READ_1 = 0xb0000, COUNT = 0xc0000 };
 
 #define PROGRAM(name, code)                                   \
 	extern const uint8_t name[], name##_end[];            \
 	__asm__(".pushsection .rodata\n" #name ":\n1:\n" code \
-		"\nadd $64, %rsi; cmp $32768, %rsi; jne 1b; hlt\n" #name "_end:\n.popsection")
+		"\nadd $16, %rsi; cmp $65536, %rsi; jne 1b; hlt\n" #name "_end:\n.popsection")
 #define X_AT "0x80000(%rsi)"
 #define Y_AT "0x90000(%rsi)"
 #define KEEP_0 "; mov %rax, 0xa0000(%rsi)"
@@ -38,7 +38,8 @@ PROGRAM(count_compare,
 struct processor {
 	struct soft_vcpu *v;
 	pthread_barrier_t *barrier;
-	bool is_good; /* nothing was raised */
+	atomic_uint *running; /* of all rounds: so that both begin at the same time */
+	bool is_good;         /* nothing was raised */
 };
 
 static void *run_rounds(void *argument)
@@ -53,6 +54,9 @@ static void *run_rounds(void *argument)
 		v->rip = start;
 		v->gpr[RSI] = 0;
 		v->is_halted = false;
+		(void)atomic_fetch_add(p->running, 1);
+		while (atomic_load(p->running) < 2 * (round + 1))
+			;
 		for (struct soft_block *b = NULL; !v->is_halted;) {
 			b = b != NULL ? soft_block_follow(v, b) : soft_block_find(v);
 			v->gpr[GPR_BLOCK] = v->rip;
@@ -107,7 +111,9 @@ static void run_pair(const struct pair *pair, bool is_checked)
 	pthread_t thread[2];
 	world_mode(LONG, 0);
 	struct soft_vcpu *second = second_processor();
-	struct processor p[2] = { { &world->v, &barrier, false }, { second, &barrier, false } };
+	atomic_uint running = 0;
+	struct processor p[2] = { { &world->v, &barrier, &running, false },
+		{ second, &barrier, &running, false } };
 	place(&world->v, CODE, pair->code[0], pair->end[0]);
 	place(second, CODE + 0x1000, pair->code[1], pair->end[1]);
 	assert_int_equal(pthread_barrier_init(&barrier, NULL, 3), 0);
