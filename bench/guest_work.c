@@ -204,6 +204,14 @@ static void command_run(const char *name, const char *command, char *output, siz
 		fail(name);
 }
 
+static double number(const char *digits)
+{
+	double value = 0;
+	for (; *digits >= '0' && *digits <= '9'; digits++)
+		value = value * 10 + (*digits - '0');
+	return value;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "nothing") == 0)
@@ -221,7 +229,7 @@ int main(int argc, char **argv)
 			command_run(commands[i].name, commands[i].command, said, sizeof(said));
 		uint64_t before = now_ns();
 		command_run(commands[i].name, commands[i].command, said, sizeof(said));
-		double took = commands[i].says ? strtod(said, NULL) : (double)(now_ns() - before);
+		double took = commands[i].says ? number(said) : (double)(now_ns() - before);
 		printf("%s: %.0f\n", commands[i].name, took);
 	}
 	return 0;

@@ -15,29 +15,16 @@ struct registers {
 	uint64_t mask[8];
 } __attribute__((aligned(64)));
 
-#define EACH_16(X, r)                                                                        \
-	X(0, r)                                                                              \
-	X(1, r)                                                                              \
-	X(2, r)                                                                              \
-	X(3, r)                                                                              \
-	X(4, r)                                                                              \
-	X(5, r) X(6, r) X(7, r) X(8, r) X(9, r) X(10, r) X(11, r) X(12, r) X(13, r) X(14, r) \
-		X(15, r)
-#define EACH_32(X, r)                                                                             \
-	EACH_16(X, r)                                                                             \
-	X(16, r)                                                                                  \
-	X(17, r)                                                                                  \
-	X(18, r)                                                                                  \
-	X(19, r)                                                                                  \
-	X(20, r) X(21, r) X(22, r) X(23, r) X(24, r) X(25, r) X(26, r) X(27, r) X(28, r) X(29, r) \
-		X(30, r) X(31, r)
 #define EACH_8(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define LOAD_XMM(n, r) "movdqu " #n "*64(%0), %%xmm" #n "\n\t"
-#define SAVE_XMM(n, r) "movdqu %%xmm" #n ", " #n "*64(%0)\n\t"
-#define LOAD_YMM(n, r) "vmovdqu " #n "*64(%0), %%ymm" #n "\n\t"
-#define SAVE_YMM(n, r) "vmovdqu %%ymm" #n ", " #n "*64(%0)\n\t"
-#define LOAD_ZMM(n, r) "vmovdqu64 " #n "*64(%0), %%zmm" #n "\n\t"
-#define SAVE_ZMM(n, r) "vmovdqu64 %%zmm" #n ", " #n "*64(%0)\n\t"
+#define EACH_16(X) EACH_8(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#define EACH_24(X) EACH_16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+#define EACH_32(X) EACH_24(X) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+#define LOAD_XMM(n) "movdqu " #n "*64(%0), %%xmm" #n "\n\t"
+#define SAVE_XMM(n) "movdqu %%xmm" #n ", " #n "*64(%0)\n\t"
+#define LOAD_YMM(n) "vmovdqu " #n "*64(%0), %%ymm" #n "\n\t"
+#define SAVE_YMM(n) "vmovdqu %%ymm" #n ", " #n "*64(%0)\n\t"
+#define LOAD_ZMM(n) "vmovdqu64 " #n "*64(%0), %%zmm" #n "\n\t"
+#define SAVE_ZMM(n) "vmovdqu64 %%zmm" #n ", " #n "*64(%0)\n\t"
 #define LOAD_MASK(n) "kmovw 2048+" #n "*8(%0), %%k" #n "\n\t"
 #define SAVE_MASK(n) "kmovw %%k" #n ", 2048+" #n "*8(%0)\n\t"
 /* Between them a system call that gives the processor away. */
@@ -48,17 +35,17 @@ struct registers {
 
 static void yield_sse(struct registers *r)
 {
-	__asm__ volatile(EACH_16(LOAD_XMM, ) YIELD EACH_16(SAVE_XMM, ) : : "r"(r) : SPOILT);
+	__asm__ volatile(EACH_16(LOAD_XMM) YIELD EACH_16(SAVE_XMM) : : "r"(r) : SPOILT);
 }
 
 static void yield_avx(struct registers *r)
 {
-	__asm__ volatile(EACH_16(LOAD_YMM, ) YIELD EACH_16(SAVE_YMM, ) : : "r"(r) : SPOILT);
+	__asm__ volatile(EACH_16(LOAD_YMM) YIELD EACH_16(SAVE_YMM) : : "r"(r) : SPOILT);
 }
 
 static void yield_avx512(struct registers *r)
 {
-	__asm__ volatile(EACH_32(LOAD_ZMM, ) EACH_8(LOAD_MASK) YIELD EACH_32(SAVE_ZMM, )
+	__asm__ volatile(EACH_32(LOAD_ZMM) EACH_8(LOAD_MASK) YIELD EACH_32(SAVE_ZMM)
 				 EACH_8(SAVE_MASK)
 			 :
 			 : "r"(r)

@@ -43,7 +43,7 @@ struct soft_user {
 	 * page is there by now. */
 	struct fault {
 		bool is_set;
-		uint64_t address, rip;
+		uint64_t address, rip, cr3;
 		enum soft_access access;
 	} fault;
 	struct stub *_Atomic running; /* for who kicks */
@@ -295,7 +295,7 @@ static enum soft_user_result page_fault(struct soft_vcpu *v, struct space *space
 	 */
 	if (!soft_translate(v, address, access, VIEW_USER, &t, &error)) {
 		v->cr2 = address;
-		v->user->fault = (struct fault){ true, address, v->rip, access };
+		v->user->fault = (struct fault){ true, address, v->rip, v->cr3, access };
 		return deliver(v, VECTOR_PF, true, error);
 	}
 	return map_around(v, space, address & ~(SOFT_PAGE - 1), &t) ? SOFT_USER_DONE
@@ -310,7 +310,7 @@ static void map_fault(struct soft_vcpu *v, struct space *space)
 	struct soft_translation t;
 	uint32_t error;
 	v->user->fault.is_set = false;
-	if (fault.is_set && fault.rip == v->rip &&
+	if (fault.is_set && fault.rip == v->rip && fault.cr3 == v->cr3 &&
 		soft_translate(v, fault.address, fault.access, VIEW_USER, &t, &error))
 		(void)map_around(v, space, fault.address & ~(SOFT_PAGE - 1), &t);
 }
