@@ -144,9 +144,9 @@ build_changed() {
 	build_changed engine/backend_vm.c 's/cryptomgr.notests"/cryptomgr.notests module.sig_enforce=1"/'
 	run -0 "$TEST_DIR/moat" run --isolation vm --rm busybox cat /sys/module/module/parameters/sig_enforce
 	[ "$output" = Y ]
-	# And is not tainted by what it has loaded.
+	# And is not tainted by modules without one (bit 13).
 	run -0 "$TEST_DIR/moat" run --isolation vm --rm busybox cat /proc/sys/kernel/tainted
-	[ "$output" = 0 ]
+	[ $((output >> 13 & 1)) = 0 ]
 }
 
 @test "a machine has the processors and the memory that it is given" {
