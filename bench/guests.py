@@ -128,6 +128,7 @@ def main():
                 print(f"guests: round {number} of {rounds}, {name}", file=sys.stderr)
                 out.writerows((part, name, number, ns) for part, ns in parts_of(work[name]))
     report.write(HERE / "results", HERE / "RESULTS.md")
+    moat_do("system", "prune")
     shutil.rmtree(WORK)
 
 
