@@ -43,12 +43,12 @@ def qemu(machine, kernel, archive, *more, serial="null"):
     ]  # fmt: skip
 
 
-def moat(*words):
-    return [*MOAT, "run", "--vm", "-m", f"{MEMORY_MIB}m", *words]
-
-
 def moat_command(*words):
     return [*MOAT, *words]
+
+
+def moat(*words):
+    return moat_command("run", "--vm", "-m", f"{MEMORY_MIB}m", *words)
 
 
 def moat_do(*words):

@@ -295,7 +295,7 @@ static int read_mounts(struct run_options *options, struct err *err)
 static int read_limits(struct run_options *options, struct err *err)
 {
 	struct workload_spec *spec = &options->spec;
-	/* A machine's processors are its own: the engine knows how many it may have. */
+	/* A machine's processors are its own, and may be more than the host's. */
 	bool is_machine = spec->isolation != NULL && strcmp(spec->isolation, "vm") == 0;
 	long cpus = is_machine ? LIMIT_MACHINE_CPUS : sysconf(_SC_NPROCESSORS_ONLN);
 	if (options->cpus != NULL) {

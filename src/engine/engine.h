@@ -82,8 +82,9 @@ struct workload {
 	bool oom_killed;
 	pid_t pid;     /* of its init on this host, while running */
 	char *address; /* on the bridge, while running; NULL: none */
-	/* A machine's, while running: its accelerator's name and what keeps the guest inside. */
-	char *accel, *boundary;
+	/* A machine's, while running: its accelerator's name and what keeps the guest inside;
+	 * static, not owned. */
+	const char *accel, *boundary;
 };
 void workload_done(struct workload *workload);
 

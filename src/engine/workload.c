@@ -17,8 +17,6 @@ void workload_done(struct workload *workload)
 	free(workload->name);
 	free(workload->image);
 	free(workload->address);
-	free(workload->accel);
-	free(workload->boundary);
 	workload_spec_done(&workload->spec);
 	*workload = (struct workload){ 0 };
 }
@@ -35,8 +33,8 @@ static void set_live(struct workload *workload, const struct live *live, int run
 		workload->address = network_address(run_fd);
 		const struct cpu_accel *accel = accel_noted(run_fd);
 		if (accel != NULL) {
-			workload->accel = mem_strdup(cpu_accel_name(accel));
-			workload->boundary = mem_strdup(cpu_accel_boundary(accel));
+			workload->accel = cpu_accel_name(accel);
+			workload->boundary = cpu_accel_boundary(accel);
 		}
 	}
 }
