@@ -64,6 +64,20 @@ more_setup_file() {
 	[ "$output" = "$("$TEST_DIR/registers")" ] && [[ $output == *" kept" ]]
 }
 
+@test "a 32-bit program computes on the software CPU what it computes on a processor" {
+	cc -m32 -O2 -static -pthread -o "$TEST_DIR/program" "$MOAT_TOP/tests/lib/thirty_two.c" -lm
+	run -0 soft --rm -i --network none busybox sh -c 'cat >/program; chmod +x /program; /program' <"$TEST_DIR/program"
+	[ "$output" = "$(cat <<-'END'
+		x87 2.30258509299404568 0.33333333333333331 15b39d43eff1a19b
+		sse 71.2804 0.270554 8.14627 1.47124 d667331c 20602cc7
+		integers 000385f6f415a245 a3181bac6cba7e46 65535 40000
+		threads 20000 40000 60000 80000 0 1
+		signals 7 0x1234 9
+		processes 42 1 1
+	END
+	)" ]
+}
+
 @test "programs of a Debian image say the same in a container and on the software CPU" {
 	moat load -q -i "$("$MOAT_TOP/tests/lib/images" debian)"
 	cat >"$TEST_DIR/programs" <<-'END'

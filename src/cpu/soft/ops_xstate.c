@@ -1,41 +1,26 @@
-/* ops_xstate - saving and restoring the state of x87, SSE, AVX and AVX-512, and what kernels do to
- * x87 besides (Intel SDM 1, 10.5 and 13).
- *
- * v->xstate has the state of ring 3 in XSAVE's standard form; a component whose bit in its header
- * is clear is in its initial state, whatever its bytes are. */
+/* ops_xstate - saving and restoring the state of x87, SSE, AVX and AVX-512, and their control words
+ * (Intel SDM 1, 10.5 and 13).  Instructions that compute are soft_native's. */
 #include <string.h>
 
 #include "cpu/soft/soft_machine.h"
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/soft_ops.h"
 #include "cpu/soft/soft_user.h"
+#include "cpu/soft/soft_xstate.h"
 
-enum {
-	FCW_AT = 0,
-	FSW_AT = 2,
-	FTW_AT = 4,
-	FIP_AT = 8,
-	FDP_AT = 16,
-	MXCSR_AT = 24,
-	ST_AT = 32,
-	XMM_AT = 160,
-	XMM_END = 416,
-	LEGACY_BYTES = 512
-};
 #define X87 XCR0_X87
 #define SSE XCR0_SSE
 #define AVX XCR0_AVX
-#define FCW_INITIAL 0x37fu
 #define FSW_CLEARED 0x80ffu /* by FNCLEX: the exceptions, ES, B */
 
 static uint64_t in_use(const struct soft_vcpu *v)
 {
-	return soft_load64(v->xstate + LEGACY_BYTES);
+	return soft_load64(v->xstate + XSTATE_LEGACY);
 }
 
 static void set_in_use(struct soft_vcpu *v, uint64_t components)
 {
-	soft_store64(v->xstate + LEGACY_BYTES, components);
+	soft_store64(v->xstate + XSTATE_LEGACY, components);
 }
 
 /* One of the components that have a place of their own: all of it, or as much as code outside
@@ -54,12 +39,12 @@ static struct soft_component component_of(const struct soft_vcpu *v, unsigned nu
 static void initialise(const struct soft_vcpu *v, uint8_t *image, uint64_t components)
 {
 	if ((components & X87) != 0) {
-		memset(image, 0, MXCSR_AT);
-		memset(image + ST_AT, 0, XMM_AT - ST_AT);
-		soft_store16(image + FCW_AT, FCW_INITIAL);
+		memset(image, 0, XSTATE_MXCSR);
+		memset(image + XSTATE_ST, 0, XSTATE_XMM - XSTATE_ST);
+		soft_store16(image + XSTATE_FCW, FCW_INITIAL);
 	}
 	if ((components & SSE) != 0)
-		memset(image + XMM_AT, 0, XMM_END - XMM_AT);
+		memset(image + XSTATE_XMM, 0, XSTATE_XMM_END - XSTATE_XMM);
 	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++) {
 		const struct soft_component *c = &v->machine->model.component[i];
 		if ((components >> i & 1) != 0)
@@ -67,8 +52,7 @@ static void initialise(const struct soft_vcpu *v, uint8_t *image, uint64_t compo
 	}
 }
 
-/* Gives x87's bytes their meaning, for what works on them. */
-static void use_x87(struct soft_vcpu *v)
+void soft_x87_use(struct soft_vcpu *v)
 {
 	soft_user_write_xstate(v);
 	if ((in_use(v) & X87) == 0)
@@ -78,15 +62,15 @@ static void use_x87(struct soft_vcpu *v)
 
 static size_t xmm_bytes(const struct soft_vcpu *v)
 {
-	return v->is_long ? XMM_END - XMM_AT : (XMM_END - XMM_AT) / 2;
+	return v->is_long ? XSTATE_XMM_END - XSTATE_XMM : (XSTATE_XMM_END - XSTATE_XMM) / 2;
 }
 
 /* The short form of the two pointers is an offset of 32 bits and a selector, which the long form's
  * upper half then is not. */
 static void shorten_pointers(uint8_t *image)
 {
-	soft_store32(image + FIP_AT + 4, 0);
-	soft_store32(image + FDP_AT + 4, 0);
+	soft_store32(image + XSTATE_FIP + 4, 0);
+	soft_store32(image + XSTATE_FDP + 4, 0);
 }
 
 /* ---- who may ---- */
@@ -144,7 +128,7 @@ static void make_image(struct soft_vcpu *v, const struct soft_op *op,
 {
 	memcpy(image, v->xstate, soft_xstate_bytes(&v->machine->model, UINT64_MAX));
 	initialise(v, image, ~in_use(v));
-	soft_store32(image + MXCSR_AT + 4, v->machine->model.mxcsr_mask);
+	soft_store32(image + XSTATE_MXCSR + 4, v->machine->model.mxcsr_mask);
 	if (op->size != 8)
 		shorten_pointers(image);
 }
@@ -158,25 +142,25 @@ static void xsave(struct soft_vcpu *v, const struct soft_op *op)
 	size_t len = soft_xstate_bytes(&v->machine->model, asked);
 	uint64_t linear = aligned_address(v, op, len, 64, ACCESS_WRITE);
 	soft_touch(v, linear, len, ACCESS_WRITE, v->view);
-	uint64_t old = soft_read64(v, linear + LEGACY_BYTES);
+	uint64_t old = soft_read64(v, linear + XSTATE_LEGACY);
 	soft_user_read_xstate(v);
 	make_image(v, op, image);
-	soft_store64(image + LEGACY_BYTES, (old & ~asked) | (in_use(v) & asked));
+	soft_store64(image + XSTATE_LEGACY, (old & ~asked) | (in_use(v) & asked));
 
 	struct soft_component pieces[5 + SOFT_COMPONENTS];
 	size_t count = 0;
 	if ((asked & X87) != 0) {
-		pieces[count++] = (struct soft_component){ 0, MXCSR_AT };
-		pieces[count++] = (struct soft_component){ ST_AT, XMM_AT - ST_AT };
+		pieces[count++] = (struct soft_component){ 0, XSTATE_MXCSR };
+		pieces[count++] = (struct soft_component){ XSTATE_ST, XSTATE_XMM - XSTATE_ST };
 	}
 	if ((asked & (SSE | AVX)) != 0)
-		pieces[count++] = (struct soft_component){ MXCSR_AT, ST_AT - MXCSR_AT };
+		pieces[count++] = (struct soft_component){ XSTATE_MXCSR, XSTATE_ST - XSTATE_MXCSR };
 	if ((asked & SSE) != 0)
-		pieces[count++] = (struct soft_component){ XMM_AT, (uint16_t)xmm_bytes(v) };
+		pieces[count++] = (struct soft_component){ XSTATE_XMM, (uint16_t)xmm_bytes(v) };
 	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++)
 		if ((asked >> i & 1) != 0)
 			pieces[count++] = component_of(v, i);
-	pieces[count++] = (struct soft_component){ LEGACY_BYTES, 8 };
+	pieces[count++] = (struct soft_component){ XSTATE_LEGACY, 8 };
 	write_pieces(v, linear, image, pieces, count);
 }
 
@@ -184,11 +168,11 @@ static void fxsave(struct soft_vcpu *v, const struct soft_op *op)
 {
 	uint8_t image[SOFT_XSTATE_MAX];
 	need_x87(v);
-	uint64_t linear = aligned_address(v, op, LEGACY_BYTES, 16, ACCESS_WRITE);
-	soft_touch(v, linear, LEGACY_BYTES, ACCESS_WRITE, v->view);
+	uint64_t linear = aligned_address(v, op, XSTATE_LEGACY, 16, ACCESS_WRITE);
+	soft_touch(v, linear, XSTATE_LEGACY, ACCESS_WRITE, v->view);
 	soft_user_read_xstate(v);
 	make_image(v, op, image);
-	const struct soft_component all = { 0, (uint16_t)(XMM_AT + xmm_bytes(v)) };
+	const struct soft_component all = { 0, (uint16_t)(XSTATE_XMM + xmm_bytes(v)) };
 	write_pieces(v, linear, image, &all, 1);
 }
 
@@ -200,14 +184,14 @@ static void take_legacy(struct soft_vcpu *v, const struct soft_op *op, uint8_t *
 	if (op->size != 8)
 		shorten_pointers(image);
 	if ((components & X87) != 0) {
-		memcpy(v->xstate, image, MXCSR_AT);
-		memcpy(v->xstate + ST_AT, image + ST_AT, XMM_AT - ST_AT);
+		memcpy(v->xstate, image, XSTATE_MXCSR);
+		memcpy(v->xstate + XSTATE_ST, image + XSTATE_ST, XSTATE_XMM - XSTATE_ST);
 	}
 	if ((components & SSE) == 0)
 		return;
 	if ((in_use(v) & SSE) == 0)
 		initialise(v, v->xstate, SSE);
-	memcpy(v->xstate + XMM_AT, image + XMM_AT, xmm_bytes(v));
+	memcpy(v->xstate + XSTATE_XMM, image + XSTATE_XMM, xmm_bytes(v));
 }
 
 static void take_component(struct soft_vcpu *v, const uint8_t *image, unsigned number)
@@ -226,7 +210,7 @@ static void xrstor(struct soft_vcpu *v, const struct soft_op *op)
 	size_t len = soft_xstate_bytes(&v->machine->model, asked);
 	uint64_t linear = aligned_address(v, op, len, 64, ACCESS_READ);
 	soft_read_bytes(v, linear, image, len, v->view);
-	const uint8_t *header = image + LEGACY_BYTES;
+	const uint8_t *header = image + XSTATE_LEGACY;
 	uint64_t there = soft_load64(header);
 	/* Compacted images (the second word) are not offered. */
 	if ((there & ~v->xcr0) != 0 || soft_load64(header + 8) != 0 ||
@@ -234,8 +218,8 @@ static void xrstor(struct soft_vcpu *v, const struct soft_op *op)
 		soft_raise_error(v, VECTOR_GP, 0);
 	soft_user_write_xstate(v);
 	if ((asked & (SSE | AVX)) != 0) {
-		check_mxcsr(v, soft_load32(image + MXCSR_AT));
-		memcpy(v->xstate + MXCSR_AT, image + MXCSR_AT, 4);
+		check_mxcsr(v, soft_load32(image + XSTATE_MXCSR));
+		memcpy(v->xstate + XSTATE_MXCSR, image + XSTATE_MXCSR, 4);
 	}
 	take_legacy(v, op, image, asked & there);
 	for (unsigned i = SOFT_COMPONENT_FIRST; i < SOFT_COMPONENTS; i++)
@@ -246,30 +230,31 @@ static void xrstor(struct soft_vcpu *v, const struct soft_op *op)
 
 static void fxrstor(struct soft_vcpu *v, const struct soft_op *op)
 {
-	uint8_t image[LEGACY_BYTES];
+	uint8_t image[XSTATE_LEGACY];
 	need_x87(v);
-	uint64_t linear = aligned_address(v, op, LEGACY_BYTES, 16, ACCESS_READ);
-	soft_read_bytes(v, linear, image, LEGACY_BYTES, v->view);
-	check_mxcsr(v, soft_load32(image + MXCSR_AT));
+	uint64_t linear = aligned_address(v, op, XSTATE_LEGACY, 16, ACCESS_READ);
+	soft_read_bytes(v, linear, image, XSTATE_LEGACY, v->view);
+	check_mxcsr(v, soft_load32(image + XSTATE_MXCSR));
 	soft_user_write_xstate(v);
-	memcpy(v->xstate + MXCSR_AT, image + MXCSR_AT, 4);
+	memcpy(v->xstate + XSTATE_MXCSR, image + XSTATE_MXCSR, 4);
 	take_legacy(v, op, image, X87 | SSE);
 	set_in_use(v, in_use(v) | X87 | SSE);
 }
 
 /* ---- x87's own ---- */
 
-static bool has_pending(struct soft_vcpu *v)
+bool soft_x87_is_pending(struct soft_vcpu *v)
 {
 	soft_user_read_xstate(v);
-	unsigned fcw = soft_load16(v->xstate + FCW_AT), fsw = soft_load16(v->xstate + FSW_AT);
-	return (in_use(v) & X87) != 0 && (fsw & ~fcw & 0x3f) != 0;
+	unsigned fcw = soft_load16(v->xstate + XSTATE_FCW);
+	unsigned fsw = soft_load16(v->xstate + XSTATE_FSW);
+	return (in_use(v) & X87) != 0 && (fsw & ~fcw & FSW_EXCEPTIONS) != 0;
 }
 
 /* Without NE it is the old way by IRQ 13, which nobody offers any more. */
 static void check_pending(struct soft_vcpu *v)
 {
-	if (has_pending(v) && (v->cr0 & CR0_NE) != 0)
+	if (soft_x87_is_pending(v) && (v->cr0 & CR0_NE) != 0)
 		soft_raise(v, VECTOR_MF);
 }
 
@@ -286,18 +271,18 @@ static void fninit(struct soft_vcpu *v, const struct soft_op *op)
 {
 	(void)op;
 	need_x87(v);
-	use_x87(v);
-	memset(v->xstate, 0, MXCSR_AT);
-	soft_store16(v->xstate + FCW_AT, FCW_INITIAL);
+	soft_x87_use(v);
+	memset(v->xstate, 0, XSTATE_MXCSR);
+	soft_store16(v->xstate + XSTATE_FCW, FCW_INITIAL);
 }
 
 static void fnclex(struct soft_vcpu *v, const struct soft_op *op)
 {
 	(void)op;
 	need_x87(v);
-	use_x87(v);
-	unsigned fsw = soft_load16(v->xstate + FSW_AT);
-	soft_store16(v->xstate + FSW_AT, (uint16_t)(fsw & ~FSW_CLEARED));
+	soft_x87_use(v);
+	unsigned fsw = soft_load16(v->xstate + XSTATE_FSW);
+	soft_store16(v->xstate + XSTATE_FSW, (uint16_t)(fsw & ~FSW_CLEARED));
 }
 
 static void emms(struct soft_vcpu *v, const struct soft_op *op)
@@ -307,8 +292,8 @@ static void emms(struct soft_vcpu *v, const struct soft_op *op)
 		soft_raise(v, VECTOR_UD);
 	need_x87(v);
 	check_pending(v);
-	use_x87(v);
-	soft_store8(v->xstate + FTW_AT, 0);
+	soft_x87_use(v);
+	soft_store8(v->xstate + XSTATE_FTW, 0);
 }
 
 static void fldcw(struct soft_vcpu *v, const struct soft_op *op)
@@ -316,8 +301,8 @@ static void fldcw(struct soft_vcpu *v, const struct soft_op *op)
 	need_x87(v);
 	check_pending(v);
 	uint16_t fcw = soft_read16(v, soft_address(v, op, 2, ACCESS_READ));
-	use_x87(v);
-	soft_store16(v->xstate + FCW_AT, fcw);
+	soft_x87_use(v);
+	soft_store16(v->xstate + XSTATE_FCW, fcw);
 }
 
 /* op->reg: which of the two words */
@@ -342,14 +327,14 @@ static void ldmxcsr(struct soft_vcpu *v, const struct soft_op *op)
 	uint32_t mxcsr = soft_read32(v, soft_address(v, op, 4, ACCESS_READ));
 	check_mxcsr(v, mxcsr);
 	soft_user_write_xstate(v);
-	soft_store32(v->xstate + MXCSR_AT, mxcsr);
+	soft_store32(v->xstate + XSTATE_MXCSR, mxcsr);
 }
 
 static void stmxcsr(struct soft_vcpu *v, const struct soft_op *op)
 {
 	need_sse(v);
 	soft_user_read_xstate(v);
-	uint32_t mxcsr = soft_load32(v->xstate + MXCSR_AT);
+	uint32_t mxcsr = soft_load32(v->xstate + XSTATE_MXCSR);
 	soft_write32(v, soft_address(v, op, 4, ACCESS_WRITE), mxcsr);
 }
 
@@ -379,6 +364,6 @@ soft_handler *build_xstate(struct soft_insn *in, struct soft_op *op, unsigned wh
 {
 	(void)what;
 	op->size = (uint8_t)(in->info.operand_width / 8);
-	op->reg = in->info.mnemonic == ZYDIS_MNEMONIC_FNSTSW ? FSW_AT : FCW_AT;
+	op->reg = in->info.mnemonic == ZYDIS_MNEMONIC_FNSTSW ? XSTATE_FSW : XSTATE_FCW;
 	return soft_plain_find(plain, ARRAY_LEN(plain), in);
 }

@@ -215,8 +215,8 @@ static bool is_stepwise(const struct soft_vcpu *v)
 	return v->is_inhibited || soft_flag(v, FLAG_TF);
 }
 
-/* Blocks, one leading to the next. */
-static void run_ring0(struct soft_vcpu *v)
+/* Blocks, one leading to the next, as long as they are the interpreter's. */
+static void run_blocks(struct soft_vcpu *v)
 {
 	struct soft_block *b = NULL;
 	for (unsigned i = 0; i < BLOCKS_BETWEEN_TIMERS; i++) {
@@ -228,7 +228,7 @@ static void run_ring0(struct soft_vcpu *v)
 			run_block(v, b);
 		}
 		if (atomic_load_explicit(&v->attention, memory_order_relaxed) != 0 ||
-			v->is_halted || v->cpl == 3)
+			v->is_halted || soft_user_fits(v))
 			break;
 	}
 }
@@ -243,7 +243,7 @@ static enum soft_user_result run_ring(struct soft_vcpu *v)
 			run_one(v);
 		return r;
 	}
-	run_ring0(v);
+	run_blocks(v);
 	return SOFT_USER_DONE;
 }
 
