@@ -137,6 +137,21 @@ static void signals(void)
 	printf("signals %d %#x %d\n", faults[SIGFPE], (unsigned)faults[SIGSEGV], faults[SIGILL]);
 }
 
+/* 64-bit code, for a moment. */
+static void both(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("movl $2f, %%ecx; ljmp $0x33, $1f\n.code64\n1: movabsq "
+			 "$0x123456789abcdef0, %%rax\n\t"
+			 "movq %%rax, %%rdx; shrq $32, %%rdx; pushq $0x23; movl %%ecx, %%ecx;"
+			 " pushq %%rcx; lretq\n"
+			 ".code32\n2:"
+			 : "=a"(low), "=d"(high)
+			 :
+			 : "ecx", "memory", "cc");
+	printf("both %08x%08x %u\n", high, low, own);
+}
+
 static void processes(void)
 {
 	int status = 0;
@@ -160,6 +175,7 @@ int main(void)
 	integers();
 	threads();
 	signals();
+	both();
 	processes();
 	return 0;
 }

@@ -73,6 +73,7 @@ more_setup_file() {
 		integers 000385f6f415a245 a3181bac6cba7e46 65535 40000
 		threads 20000 40000 60000 80000 0 1
 		signals 7 0x1234 9
+		both 123456789abcdef0 0
 		processes 42 1 1
 	END
 	)" ]

@@ -100,9 +100,8 @@ static void need_sysenter(struct soft_vcpu *v)
 		soft_raise_error(v, VECTOR_GP, 0);
 }
 
-static void sysenter(struct soft_vcpu *v, const struct soft_op *op)
+void soft_sysenter(struct soft_vcpu *v)
 {
-	(void)op;
 	need_sysenter(v);
 	bool is_lma = (v->efer & EFER_LMA) != 0;
 	uint16_t cs = (uint16_t)v->msr.sysenter_cs;
@@ -110,6 +109,12 @@ static void sysenter(struct soft_vcpu *v, const struct soft_op *op)
 	enter(v, cs, (uint16_t)((cs & ~SELECTOR_RPL) + 8), is_lma, 0);
 	v->gpr[RSP] = is_lma ? v->msr.sysenter_esp : (uint32_t)v->msr.sysenter_esp;
 	v->rip = is_lma ? v->msr.sysenter_eip : (uint32_t)v->msr.sysenter_eip;
+}
+
+static void sysenter(struct soft_vcpu *v, const struct soft_op *op)
+{
+	(void)op;
+	soft_sysenter(v);
 }
 
 static void sysexit(struct soft_vcpu *v, const struct soft_op *op)

@@ -364,7 +364,9 @@ const struct cpu_accel soft_accel = {
 	.name = "soft",
 	.wants_shared_memory = true,
 	/* Nothing runs a guest's kernel ahead of itself: it is interpreted. */
-	.kernel_parameters = "mitigations=off",
+	/* Its vDSO calls by SYSENTER, of which a host's kernel has lost the stack where that is not
+	 * in place: int $0x80 instead. */
+	.kernel_parameters = "mitigations=off vdso32=0",
 	.syscalls = syscalls,
 	.syscalls_len = ARRAY_LEN(syscalls),
 	.probe = probe,

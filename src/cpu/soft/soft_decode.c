@@ -161,6 +161,12 @@ static void undefined(struct soft_vcpu *v, const struct soft_op *op)
 	soft_raise(v, VECTOR_UD);
 }
 
+static void too_long(struct soft_vcpu *v, const struct soft_op *op)
+{
+	(void)op;
+	soft_raise_error(v, VECTOR_GP, 0);
+}
+
 /* What may be our lack.  Each is told about once or twice, so that a guest cannot fill a log. */
 static void unknown(struct soft_vcpu *v, const struct soft_op *op)
 {
@@ -196,6 +202,10 @@ enum soft_decoded soft_decode(const uint8_t *bytes, size_t len, unsigned code_si
 	ZyanStatus status = zydis.decode(decoder, bytes, len, &in.info, in.operand);
 	if (status == ZYDIS_STATUS_NO_MORE_DATA)
 		return SOFT_DECODED_SHORT;
+	if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) {
+		*ret_op = (struct soft_op){ .run = too_long, .len = 1 };
+		return SOFT_DECODED_LAST;
+	}
 	/* Encodings of other processors have names that these have, too (XOP's bextr). */
 	if (!ZYAN_SUCCESS(status) || (in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 					     in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX))

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "cpu/soft/soft_compat.h"
 #include "cpu/soft/soft_machine.h"
 #include "cpu/soft/soft_syscall.h"
 #include "cpu/soft/soft_trap.h"
@@ -350,6 +351,9 @@ static enum soft_user_result handle(struct soft_vcpu *v, struct space *space,
 		return soft_deliver(v) ? SOFT_USER_DONE : SOFT_USER_SHUTDOWN;
 	case STUB_EXCEPTION: return exception(v, space, e);
 	case STUB_SYSENTER:
+		v->gpr[RBP] = v->gpr[RSP];
+		soft_sysenter(v);
+		return SOFT_USER_DONE;
 	case STUB_BUS:
 	case STUB_UNSUPPORTED:
 	case STUB_UNMAPPABLE: return SOFT_USER_INTERPRET;
@@ -416,15 +420,26 @@ static void take_registers(struct soft_vcpu *v, const struct stub_regs *regs)
 	memcpy(v->gpr, values, sizeof(values));
 	v->rip = regs->rip;
 	soft_set_flags(v, (soft_flags(v) & ~ring3) | (regs->rflags & ring3));
+}
+
+/* Segments as the program has left them. */
+static void take_segments(struct soft_vcpu *v, const struct stub_regs *put,
+	const struct stub_regs *regs)
+{
 	/* Where ring 3 may set them itself. */
-	v->seg[SEG_FS].base = regs->fs_base;
-	v->seg[SEG_GS].base = regs->gs_base;
+	if (!put->is_32bit) {
+		v->seg[SEG_FS].base = regs->fs_base;
+		v->seg[SEG_GS].base = regs->gs_base;
+	}
+	if (put->is_32bit || regs->is_32bit)
+		soft_compat_take(v, put, regs);
 }
 
 bool soft_user_fits(const struct soft_vcpu *v)
 {
 	/* The host's page tables are the guest's only where both have ring 3 the same. */
-	return v->user != NULL && v->cpl == 3 && v->is_long && (v->cr0 & CR0_TS) == 0;
+	return v->user != NULL && v->cpl == 3 && (v->cr0 & CR0_TS) == 0 &&
+	       (v->is_long || (stub_pool_runs_32bit(v->user->pool) && soft_compat_fits(v)));
 }
 
 enum soft_user_result soft_user_run(struct soft_vcpu *v)
@@ -439,9 +454,12 @@ enum soft_user_result soft_user_run(struct soft_vcpu *v)
 		return SOFT_USER_INTERPRET;
 	space->used = ++user->clock;
 	map_fault(v, space);
-	struct stub_regs regs;
+	struct stub_regs put, regs;
 	struct stub_event event = { .kind = STUB_KICK };
-	put_registers(v, &regs);
+	put_registers(v, &put);
+	if (!v->is_long && !soft_compat_put(v, &put))
+		return SOFT_USER_INTERPRET;
+	regs = put;
 	bring_fpu(v, space->stub);
 	atomic_store(&user->running, space->stub);
 	/* Whoever asks for attention from here on finds the stub. */
@@ -449,5 +467,6 @@ enum soft_user_result soft_user_run(struct soft_vcpu *v)
 		stub_run(space->stub, &regs, &event);
 	atomic_store(&user->running, NULL);
 	take_registers(v, &regs);
+	take_segments(v, &put, &regs);
 	return handle(v, space, &event);
 }

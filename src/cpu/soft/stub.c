@@ -17,8 +17,11 @@
 #include "cpu/soft/stub_filter.h"
 #include "cpu/soft/stub_private.h"
 
-/* The last two places are for FS and GS base. */
-#define QUEUE_MAX (STUB_CALLS_MAX - 2)
+/* The last places are for segments. */
+#define QUEUE_MAX (STUB_CALLS_MAX - 2 - (STUB_TLS + 2))
+/* Where descriptors are while they are taken over: what a guest has there comes back when it
+ * faults. */
+#define SEGMENTS_AT 0x10000
 /* A flush that kicks interrupt is tried so often. */
 #define FLUSH_TRIES 1000
 
@@ -48,7 +51,8 @@ static void write_bases(struct stub *stub, const struct stub_regs *regs)
 		uint64_t code, *known, wanted;
 	} bases[] = { { ARCH_SET_FS, &stub->fs_base, regs->fs_base },
 		{ ARCH_SET_GS, &stub->gs_base, regs->gs_base } };
-	for (size_t i = 0; i < ARRAY_LEN(bases) && !stub->pool->has_fsgsbase; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(bases) && !stub->pool->has_fsgsbase && !regs->is_32bit;
+		i++) {
 		uint64_t base = bases[i].wanted < STUB_ADDRESS_END ? bases[i].wanted : 0;
 		if (stub->knows_bases && *bases[i].known == base)
 			continue;
@@ -59,18 +63,69 @@ static void write_bases(struct stub *stub, const struct stub_regs *regs)
 	}
 }
 
+static struct stub_call unmapping(const struct stub *stub, uint64_t from, uint64_t to)
+{
+	return (struct stub_call){ .number = __NR_munmap,
+		.args = { from, to - from, stub->secret } };
+}
+
+static struct user_desc tls_entry(unsigned number, uint64_t raw)
+{
+	enum { DATA = 0x10, GRANULARITY = 0x800, SIZE_32 = 0x400, PRESENT = 0x80, TYPE = 0x1f };
+	const unsigned attributes = (unsigned)(raw >> 40 & 0xff) | (unsigned)(raw >> 44 & 0xf00);
+	struct user_desc desc = { .entry_number = STUB_TLS_FIRST / 8 + number };
+	/* What the kernel would refuse is none: who loads it faults, and is interpreted. */
+	if ((attributes & (PRESENT | SIZE_32)) != (PRESENT | SIZE_32) ||
+		(attributes & TYPE & ~0x7u) != DATA)
+		return desc;
+	desc.base_addr = (unsigned)(raw >> 16 & 0xffffff) | (unsigned)(raw >> 32 & 0xff000000);
+	desc.limit = (unsigned)(raw & 0xffff) | (unsigned)(raw >> 32 & 0xf0000);
+	desc.seg_32bit = 1;
+	desc.contents = attributes >> 2 & 1;
+	desc.read_exec_only = (attributes & 2) == 0;
+	desc.limit_in_pages = (attributes & GRANULARITY) != 0;
+	desc.useable = 1;
+	return desc;
+}
+
+/* What 32-bit code's selectors stand for, behind the queue.  Only 32-bit programs may ask for it,
+ * with addresses that they can reach. */
+static void write_tls(struct stub *stub, const struct stub_regs *regs)
+{
+	struct stub_control *control = stub_window_control(&stub->window);
+	struct user_desc *segments = stub_segments(stub);
+	if (!regs->is_32bit ||
+		(stub->knows_tls && memcmp(stub->tls, regs->tls, sizeof(stub->tls)) == 0))
+		return;
+	memcpy(stub->tls, regs->tls, sizeof(stub->tls));
+	control->calls[control->calls_len++] = (struct stub_call){ .number = __NR_mmap,
+		.args = { SEGMENTS_AT, STUB_PAGE, PROT_READ, stub_filter_mmap_flags(stub->secret),
+			stub_filter_mmap_fd(stub->secret, stub->pool->memories + 1),
+			(uint64_t)stub->slot * STUB_PAGE } };
+	for (unsigned i = 0; i < STUB_TLS; i++) {
+		segments[i] = tls_entry(i, regs->tls[i]);
+		control->calls[control->calls_len++] =
+			(struct stub_call){ .number = STUB_FILTER_I386_SET_THREAD_AREA,
+				.args = { SEGMENTS_AT + i * sizeof(segments[0]),
+					(uint32_t)stub->secret, stub->secret >> 32 },
+				.then = STUB_BY_INT80 };
+	}
+	control->calls[control->calls_len++] =
+		unmapping(stub, SEGMENTS_AT, SEGMENTS_AT + STUB_PAGE);
+}
+
 /* The call that the trampoline could not make, if there was one: all before it are made, and it
  * alone is dropped.  False when the numbers make no sense. */
-static bool drop_failed_call(struct stub *stub, size_t bases_len, struct stub_call *ret_call,
+static bool drop_failed_call(struct stub *stub, size_t segments_len, struct stub_call *ret_call,
 	int *ret_code)
 {
 	const struct stub_control *control = stub_window_control(&stub->window);
 	const int64_t result = control->result;
 	const uint64_t left = control->calls_len;
-	if (result >= 0 || result < -4095 || left <= bases_len ||
-		left > stub->calls_len + bases_len)
+	if (result >= 0 || result < -4095 || left <= segments_len ||
+		left > stub->calls_len + segments_len)
 		return false;
-	const size_t done = stub->calls_len - (left - bases_len);
+	const size_t done = stub->calls_len - (left - segments_len);
 	*ret_call = stub->calls[done];
 	*ret_code = (int)-result;
 	stub->calls_len -= done + 1;
@@ -187,12 +242,6 @@ int stub_map(struct stub *stub, uint64_t va, unsigned memory, uint64_t offset, u
 	return extend_last(stub, &call) ? 0 : queue(stub, &call);
 }
 
-static struct stub_call unmapping(const struct stub *stub, uint64_t from, uint64_t to)
-{
-	return (struct stub_call){ .number = __NR_munmap,
-		.args = { from, to - from, stub->secret } };
-}
-
 int stub_unmap(struct stub *stub, uint64_t va, uint64_t len)
 {
 	if (!is_range(va, len))
@@ -299,21 +348,25 @@ static void check_place(struct stub *stub, const struct stub_regs *regs, struct 
 }
 
 /* What has come of a turn. */
-static struct stub_event look(struct stub *stub, struct stub_regs *regs, size_t bases_len)
+static struct stub_event look(struct stub *stub, struct stub_regs *regs, size_t segments_len)
 {
+	const bool was_32bit = regs->is_32bit;
 	struct stub_event event;
 	struct stub_call failed;
 	int code;
 	/* The trampoline counts down what it makes, and the guest runs only behind the last. */
 	const bool are_made = stub_window_control(&stub->window)->calls_len == 0;
-	stub->knows_bases = stub_frame_take(stub, regs, &event);
+	const bool has_run = stub_frame_take(stub, regs, &event);
+	/* 32-bit code's have taken the bases' places. */
+	stub->knows_bases = has_run && !was_32bit;
+	stub->knows_tls = was_32bit ? has_run : stub->knows_tls;
 	/* Else the guest had made its own way into the trampoline's sleep, and come out of it with
 	 * a frame of its own making before the calls: it must not see them. */
-	if (stub->knows_bases && !are_made) {
+	if (has_run && !are_made) {
 		stub_window_kill(&stub->window);
 		return (struct stub_event){ .kind = STUB_LOST };
 	}
-	if (stub->knows_bases) {
+	if (has_run) {
 		stub->calls_len = 0;
 		if (event.kind == STUB_KICK)
 			(void)take_kick(stub);
@@ -321,7 +374,7 @@ static struct stub_event look(struct stub *stub, struct stub_regs *regs, size_t 
 		return event;
 	}
 	/* No frame: the guest has not run. */
-	bool has_failed = drop_failed_call(stub, bases_len, &failed, &code);
+	bool has_failed = drop_failed_call(stub, segments_len, &failed, &code);
 	clean(stub);
 	if (has_failed)
 		return (struct stub_event){ .kind = STUB_UNMAPPABLE,
@@ -337,9 +390,10 @@ static struct stub_event run(struct stub *stub, struct stub_regs *regs)
 	stub_frame_resume(stub, regs);
 	write_calls(stub);
 	write_bases(stub, regs);
-	size_t bases_len = stub_window_control(&stub->window)->calls_len - stub->calls_len;
+	write_tls(stub, regs);
+	size_t segments_len = stub_window_control(&stub->window)->calls_len - stub->calls_len;
 	if (give_turn(stub) == 0)
-		return look(stub, regs, bases_len);
+		return look(stub, regs, segments_len);
 	return (struct stub_event){ .kind = STUB_LOST };
 }
 

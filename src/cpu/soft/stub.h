@@ -3,7 +3,8 @@
  *
  * A stub is one vCPU's TLB for one address space: it begins empty, pages are mapped into it when
  * the guest faults on them and unmapped when the guest flushes its TLB.  All pages are windows of
- * the guest's memory files.  Besides them it has only the trampoline's window (stub_code.h).
+ * the guest's memory files.  Besides them it has only the trampoline's window (stub_code.h), and
+ * while descriptors of 32-bit code's segments are taken over a page with these.
  *
  * The stub is hostile.  What the guest can do to it, and why that is no more than it can do to
  * itself:
@@ -47,6 +48,13 @@
 #define STUB_MEMORIES_MAX 64
 #define STUB_XSAVE_MAX 4096 /* room for the state of one FPU, up to AVX-512 */
 
+/* What is the same in a stub as in any program of 64-bit Linux's, whatever the guest. */
+#define STUB_CS32 0x23
+#define STUB_CS64 0x33
+#define STUB_DATA 0x2b
+#define STUB_TLS 3          /* entries of the GDT that a program may choose ... */
+#define STUB_TLS_FIRST 0x63 /* ... the first one's selector */
+
 /* ---- all stubs of one machine ---- */
 
 struct stub_pool;
@@ -88,16 +96,20 @@ void stub_unmap_all(struct stub *stub);
 
 struct stub_regs {
 	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15;
-	uint64_t rip, rflags; /* of rflags only what ring 3 can change goes in and comes out */
-	uint64_t fs_base, gs_base;
-	bool is_32bit; /* the kind of code segment */
+	uint64_t rip, rflags;      /* of rflags only what ring 3 can change goes in and comes out */
+	uint64_t fs_base, gs_base; /* of 64-bit code */
+	bool is_32bit;             /* the kind of code segment */
+	/* Of 32-bit code: its data segments' selectors, and the descriptors of STUB_TLS_FIRST and
+	 * so on, 0 where there is none.  A segment's base is its descriptor's. */
+	uint16_t ds, es, fs, gs;
+	uint64_t tls[STUB_TLS];
 };
 
 enum stub_event_kind {
 	STUB_KICK,        /* somebody called stub_kick() */
 	STUB_SYSCALL,     /* rip is behind the instruction, rcx and r11 are as it sets them */
 	STUB_INT80,       /* int $0x80; rip is behind it */
-	STUB_SYSENTER,    /* rip means nothing */
+	STUB_SYSENTER,    /* rip means nothing; rsp is what rbp was */
 	STUB_EXCEPTION,   /* vector, error_code; address (CR2) with a page fault */
 	STUB_BUS,         /* the memory file has no such page: no fault of the guest's */
 	STUB_UNMAPPABLE,  /* the kernel refused the mapping at address: -error_code is why */

@@ -8,7 +8,6 @@
 #include "cpu/soft/stub_code.h"
 
 #define CONTROL(field) (stub_code_start + STUB_CONTROL + field)(%rip)
-#define USER_DS 0x2b
 #define FUTEX_WAIT 0 /* linux/futex.h is not for the assembler */
 #define FUTEX_WAKE 1
 
@@ -27,6 +26,10 @@ stub_code_handler:
 	leaq	(stub_code_start + STUB_RESUME)(%rip), %rsp
 	movq	%rsi, CONTROL(STUB_SIGINFO)
 	movq	%rdx, CONTROL(STUB_UCONTEXT)
+	movw	%ds, CONTROL(STUB_DS)
+	movw	%es, CONTROL(STUB_ES)
+	movw	%fs, CONTROL(STUB_FS)
+	movw	%gs, CONTROL(STUB_GS)
 	testl	$STUB_FLAG_FSGSBASE, CONTROL(STUB_FLAGS)
 	jz	stub_code_hand_over
 	rdfsbase %rax
@@ -82,7 +85,10 @@ stub_code_order:
 	movq	%rcx, 40(%rbx)
 	movq	%rcx, 48(%rbx)
 	movq	%rcx, 56(%rbx)
+	cmpq	$STUB_BY_INT80, %r12
+	je	.Lint80
 	syscall
+.Lmade:
 	cmpq	$-4095, %rax
 	jae	.Lreport
 	addq	$STUB_CALL_SIZE, %rbx
@@ -94,7 +100,16 @@ stub_code_order:
 	je	.Lreport_nonzero
 	cmpq	$STUB_THEN_PARENT, %r12
 	je	.Lparent
+	cmpq	$STUB_BY_INT80, %r12
+	je	.Lcall
 	jmp	*%r12
+.Lint80:
+	movq	%rbx, %r13
+	movl	%edi, %ebx
+	movl	%esi, %ecx
+	int	$0x80
+	movq	%r13, %rbx
+	jmp	.Lmade
 .Lreport_nonzero:
 	testq	%rax, %rax
 	jz	.Lcall
@@ -111,17 +126,19 @@ stub_code_order:
 /* ---- then the guest ---- */
 .Lresume:
 	movl	CONTROL(STUB_FLAGS), %edx
-	testl	$STUB_FLAG_FSGSBASE, %edx
+	testl	$STUB_FLAG_SELECTORS, %edx
 	jz	1f
+	movw	CONTROL(STUB_DS), %ds
+	movw	CONTROL(STUB_ES), %es
+	movw	CONTROL(STUB_FS), %fs
+	movw	CONTROL(STUB_GS), %gs
+1:	andl	$(STUB_FLAG_FSGSBASE | STUB_FLAG_32BIT), %edx
+	cmpl	$STUB_FLAG_FSGSBASE, %edx
+	jne	2f
 	movq	CONTROL(STUB_FS_BASE), %rax
 	movq	CONTROL(STUB_GS_BASE), %rcx
 	wrfsbase %rax
 	wrgsbase %rcx
-1:	testl	$STUB_FLAG_32BIT, %edx
-	jz	2f
-	movl	$USER_DS, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
 2:	movq	CONTROL(STUB_FPU), %rcx
 	movl	$-1, %eax
 	movl	$-1, %edx

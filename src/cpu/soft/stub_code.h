@@ -25,20 +25,26 @@
 #define STUB_SIGINFO 48
 #define STUB_UCONTEXT 56
 #define STUB_PARENT 64
+#define STUB_DS 72
+#define STUB_ES 74
+#define STUB_FS 76
+#define STUB_GS 78
 #define STUB_CALLS 128
 
 /* Whose turn it is: the value of the futex word at STUB_TURN. */
 #define STUB_TURN_VMM 1
 #define STUB_TURN_STUB 2
 
-#define STUB_FLAG_FSGSBASE 1 /* the kernel allows rdfsbase and its kin */
-#define STUB_FLAG_32BIT 2    /* load data segments for 32-bit code */
+#define STUB_FLAG_FSGSBASE 1  /* the kernel allows rdfsbase and its kin */
+#define STUB_FLAG_SELECTORS 2 /* load data segments' selectors */
+#define STUB_FLAG_32BIT 4     /* bases come with them */
 
 /* One system call to make: number, six arguments, and what comes then. */
 #define STUB_CALL_SIZE 64
 #define STUB_THEN_NEXT 0
 #define STUB_THEN_REPORT 1 /* hand over the result unless it is 0 (the parent after clone) */
 #define STUB_THEN_PARENT 2 /* exit unless the result is STUB_PARENT */
+#define STUB_BY_INT80 3    /* a call of 32-bit programs, with three arguments; then the next */
 /* any other value: the address to go on at */
 
 #ifndef __ASSEMBLER__
@@ -59,7 +65,8 @@ struct stub_control {
 	uint64_t fs_base, gs_base;
 	uint64_t siginfo, ucontext; /* where the kernel put the last frame */
 	uint64_t parent;
-	uint64_t unused[7];
+	uint16_t ds, es, fs, gs;
+	uint64_t unused[6];
 	struct stub_call calls[STUB_CALLS_MAX];
 };
 

@@ -1,17 +1,18 @@
 /* stub_filter - which system calls the kernel makes for a stub, and which are the guest's.
  *
  * A call whose instruction is not in the trampoline's page is the guest's: SIGSYS.  So is a call of
- * another architecture (int $0x80, sysenter) or ABI (x32).  From the trampoline:
+ * another architecture (int $0x80, sysenter) or ABI (x32), but for one.  From the trampoline:
  *
  *   futex       wait and wake on the one word, without a timeout
  *   mmap        with the secret, shared and fixed only
  *   munmap      with the secret
  *   arch_prctl  with the secret, FS and GS base
+ *   set_thread_area  of 32-bit programs, the only ones that have it, with the secret
  *
  * Operation of futex and code of arch_prctl are ints in the kernel: only their lower halves count.
  * The kernel takes flags and fd of mmap as 32-bit values (Linux: mmap_pgoff drops the flags it does
- * not know for MAP_SHARED, fget takes an unsigned int), so their upper halves are free.  The other
- * two have two arguments; the third register is free. */
+ * not know for MAP_SHARED, fget takes an unsigned int), so their upper halves are free.  The
+ * others have one or two arguments; the third register is free, or two halves of it are. */
 #include "cpu/soft/stub_filter.h"
 
 #include <asm/prctl.h>
@@ -74,10 +75,10 @@ static void put_test(struct writer *w, const struct test *t)
 	put(w, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP));
 }
 
-static void put_rule(struct writer *w, const struct rule *rule)
+/* For calls whose word at offset is the rule's number. */
+static void put_rule(struct writer *w, uint32_t offset, const struct rule *rule)
 {
-	put(w, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		       offsetof(struct seccomp_data, nr)));
+	put(w, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
 	size_t jump = w->len;
 	put(w, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule->number, 0, 0));
 	for (size_t i = 0; i < rule->tests_len; i++)
@@ -90,11 +91,16 @@ size_t stub_filter_build(uint64_t code, uint64_t secret, struct sock_filter *pro
 {
 	const uint64_t turn = code + STUB_CONTROL + STUB_TURN;
 	const uint32_t ip = offsetof(struct seccomp_data, instruction_pointer);
+	const uint32_t arch = offsetof(struct seccomp_data, arch);
+	const uint32_t number = offsetof(struct seccomp_data, nr);
 	const struct test always[] = {
-		IS(offsetof(struct seccomp_data, arch), AUDIT_ARCH_X86_64),
 		IS(ip + 4, (uint32_t)(code >> 32)),
 		{ ip, ~(uint32_t)(STUB_PAGE - 1), (uint32_t)code, (uint32_t)code },
 	};
+	const struct rule of_32bit = { AUDIT_ARCH_I386, 3,
+		{ IS(number, STUB_FILTER_I386_SET_THREAD_AREA), IS(ARG_LOW(1), (uint32_t)secret),
+			IS(ARG_LOW(2), (uint32_t)(secret >> 32)) } };
+	const struct test is_64bit = IS(arch, AUDIT_ARCH_X86_64);
 	const struct rule rules[] = {
 		{ __NR_futex, 5,
 			{ IS(ARG_LOW(0), (uint32_t)turn), IS(ARG_HIGH(0), (uint32_t)(turn >> 32)),
@@ -116,8 +122,10 @@ size_t stub_filter_build(uint64_t code, uint64_t secret, struct sock_filter *pro
 	struct writer w = { .program = program };
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		put_test(&w, &always[i]);
+	put_rule(&w, arch, &of_32bit);
+	put_test(&w, &is_64bit);
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-		put_rule(&w, &rules[i]);
+		put_rule(&w, number, &rules[i]);
 	put(&w, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP));
 	return w.len;
 }

@@ -8,9 +8,6 @@
 
 #include "cpu/soft/stub_private.h"
 
-#define USER_CS64 0x33
-#define USER_CS32 0x23
-#define USER_DS 0x2b
 /* CF PF AF ZF SF TF DF OF NT AC ID: what ring 3 can change. */
 #define RFLAGS_USER 0x244dd5u
 #define RFLAGS_FIXED 0x202u /* interrupts on, and the bit that is always 1 */
@@ -54,6 +51,9 @@ static uint64_t canonical(uint64_t address)
 void stub_frame_resume(struct stub *stub, const struct stub_regs *regs)
 {
 	struct stub_control *control = stub_window_control(&stub->window);
+	const bool has_fsgsbase = stub->pool->has_fsgsbase;
+	/* Without FSGSBASE the kernel takes 32-bit code's selectors back when it sets the bases. */
+	const bool sets_selectors = regs->is_32bit || (stub->has_selectors && has_fsgsbase);
 	struct stub_resume *resume = stub_window_at(&stub->window, STUB_RESUME);
 	*resume = (struct stub_resume){
 		.clean_rflags = RFLAGS_FIXED,
@@ -73,13 +73,18 @@ void stub_frame_resume(struct stub *stub, const struct stub_regs *regs)
 		.rcx = regs->rcx,
 		.rax = regs->rax,
 		.rip = regs->rip,
-		.cs = regs->is_32bit ? USER_CS32 : USER_CS64,
+		.cs = regs->is_32bit ? STUB_CS32 : STUB_CS64,
 		.rflags = (regs->rflags & RFLAGS_USER) | RFLAGS_FIXED,
 		.rsp = regs->rsp,
-		.ss = USER_DS,
+		.ss = STUB_DATA,
 	};
-	control->flags = (stub->pool->has_fsgsbase ? STUB_FLAG_FSGSBASE : 0) |
+	control->flags = (has_fsgsbase ? STUB_FLAG_FSGSBASE : 0) |
+			 (sets_selectors ? STUB_FLAG_SELECTORS : 0) |
 			 (regs->is_32bit ? STUB_FLAG_32BIT : 0);
+	control->ds = regs->is_32bit ? regs->ds : 0;
+	control->es = regs->is_32bit ? regs->es : 0;
+	control->fs = regs->is_32bit ? regs->fs : 0;
+	control->gs = regs->is_32bit ? regs->gs : 0;
 	control->result = 0;
 	control->fs_base = canonical(regs->fs_base);
 	control->gs_base = canonical(regs->gs_base);
@@ -91,7 +96,7 @@ static ucontext_t *frame_context(const struct stub *stub)
 }
 
 /* The 64-bit registers lie behind each other in struct stub_regs. */
-static void take_registers(const struct stub *stub, const greg_t *gregs, struct stub_regs *regs)
+static void take_registers(struct stub *stub, const greg_t *gregs, struct stub_regs *regs)
 {
 	for (size_t i = 0; i < sizeof(general) / sizeof(general[0]); i++) {
 		uint64_t value = (uint64_t)gregs[general[i].frame];
@@ -100,9 +105,15 @@ static void take_registers(const struct stub *stub, const greg_t *gregs, struct 
 	regs->rip = canonical(regs->rip);
 	regs->rflags =
 		(regs->rflags & ~(uint64_t)RFLAGS_USER) | ((uint64_t)gregs[REG_EFL] & RFLAGS_USER);
-	regs->is_32bit = ((uint64_t)gregs[REG_CSGSFS] & 0xffff) == USER_CS32;
+	const struct stub_control *control = stub_window_control(&stub->window);
+	const bool is_32bit = ((uint64_t)gregs[REG_CSGSFS] & 0xffff) == STUB_CS32;
+	stub->has_selectors = regs->is_32bit || is_32bit;
+	regs->is_32bit = is_32bit;
+	regs->ds = control->ds;
+	regs->es = control->es;
+	regs->fs = control->fs;
+	regs->gs = control->gs;
 	if (stub->pool->has_fsgsbase) {
-		const struct stub_control *control = stub_window_control(&stub->window);
 		regs->fs_base = canonical(control->fs_base);
 		regs->gs_base = canonical(control->gs_base);
 	}

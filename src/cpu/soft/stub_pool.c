@@ -86,7 +86,11 @@ static int find_layout(struct stub *stub, struct stub_layout *layout)
 static bool try(struct stub *stub, uint64_t rip, bool is_32bit, struct stub_event *ret_event)
 {
 	struct stub_control *control = stub_window_control(&stub->window);
-	struct stub_regs regs = { .rip = rip, .rsp = STUB_PAGE, .is_32bit = is_32bit };
+	struct stub_regs regs = { .rip = rip,
+		.rsp = STUB_PAGE,
+		.is_32bit = is_32bit,
+		.ds = STUB_DATA,
+		.es = STUB_DATA };
 	stub_frame_resume(stub, &regs);
 	control->calls_len = 0;
 	stub_window_order(&stub->window);
@@ -117,7 +121,7 @@ int stub_pool_spawn(struct stub *stub, unsigned place, struct err *err)
 	struct stub_pool *pool = stub->pool;
 	stub->place = places[place];
 	stub->cpu = -1;
-	stub->knows_bases = false;
+	stub->knows_bases = stub->knows_tls = stub->has_selectors = false;
 	stub->window = (struct stub_window){ .control = control_of(pool, stub->slot), .pid = -1 };
 	if (getrandom(&stub->secret, sizeof(stub->secret), 0) != sizeof(stub->secret))
 		return err_sys(err, errno, "get random bytes");
@@ -180,6 +184,40 @@ static int share_windows(struct stub_pool *pool, int *ret_fd, struct err *err)
 	return 0;
 }
 
+/* The file of descriptors, a page for each slot. */
+static int share_segments(struct stub_pool *pool, int *ret_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = memfd_create("segments", MFD_CLOEXEC);
+	pool->segments_size = (size_t)(pool->stubs_max + 1) * STUB_PAGE;
+	if (fd < 0 || ftruncate(fd, (off_t)pool->segments_size) < 0)
+		return err_sys(err, errno, "reserve the segments of stubs");
+	void *segments = mmap(NULL, pool->segments_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (segments == MAP_FAILED)
+		return err_sys(err, errno, "map the segments of stubs");
+	pool->segments = segments;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* 32-bit code with thread-local storage: the way that programs go, through everything. */
+static void try_segments(struct stub *stub)
+{
+	const uint64_t flat_data = 0xcff3000000ffff;
+	struct stub_regs regs = {
+		.rip = STUB_PAGE,
+		.rsp = STUB_PAGE,
+		.is_32bit = true,
+		.ds = STUB_DATA,
+		.es = STUB_DATA,
+		.gs = STUB_TLS_FIRST,
+		.tls = { flat_data },
+	};
+	struct stub_event event;
+	stub_run(stub, &regs, &event);
+	stub->pool->runs_32bit = event.kind == STUB_EXCEPTION && event.vector == VECTOR_PF &&
+				 regs.gs == STUB_TLS_FIRST;
+}
+
 /* The first stub shows where the kernel puts frames, and what works: nothing of it is believed. */
 static int try_one(struct stub_pool *pool, struct err *err)
 {
@@ -193,6 +231,8 @@ static int try_one(struct stub_pool *pool, struct err *err)
 	pool->traps_tsc = try(stub, stub_code_at(stub->place, stub_code_rdtsc), false, &event) &&
 			  event.vector == VECTOR_GP;
 	pool->runs_32bit = try(stub, STUB_PAGE, true, &event) && event.vector == VECTOR_PF;
+	if (pool->runs_32bit)
+		try_segments(stub);
 	return 0;
 }
 
@@ -210,12 +250,14 @@ int stub_pool_new(const struct stub_options *options, struct stub_pool **ret_poo
 	pool->trap_tsc = options->trap_tsc;
 	pool->has_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_HAS_FSGSBASE) != 0;
 	pool->trap_cpuid = syscall(SYS_arch_prctl, ARCH_SET_CPUID_FAULTING, 1) == 0;
-	AUTO_CLOSE int fd = -1;
+	AUTO_CLOSE int fd = -1, segments_fd = -1;
 	int r = share_windows(pool, &fd, err);
+	if (r == 0)
+		r = share_segments(pool, &segments_fd, err);
 	if (r < 0)
 		return r;
 	pool->spawner.control = control_of(pool, STUB_SPAWNER_SLOT);
-	r = stub_spawn_start(pool, options, fd, err);
+	r = stub_spawn_start(pool, options, fd, segments_fd, err);
 	if (r == 0)
 		r = try_one(pool, err);
 	if (r < 0)
@@ -231,6 +273,8 @@ void stub_pool_free(struct stub_pool *pool)
 	stub_window_reap(&pool->spawner);
 	if (pool->shared != NULL)
 		(void)munmap(pool->shared, pool->shared_size);
+	if (pool->segments != NULL)
+		(void)munmap(pool->segments, pool->segments_size);
 	(void)pthread_mutex_destroy(&pool->lock);
 	free(pool->used);
 	free(pool);

@@ -1,6 +1,7 @@
 /* stub_private - what the files of stubs share among themselves. */
 #pragma once
 
+#include <asm/ldt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -50,6 +51,8 @@ struct stub_pool {
 	struct stub_window spawner;
 	uint8_t *shared; /* owned mapping of all windows' data */
 	size_t shared_size;
+	uint8_t *segments; /* owned mapping: a page of descriptors for each slot */
+	size_t segments_size;
 	unsigned stubs_max, memories;
 	bool *used;                /* owned; by slot */
 	bool trap_tsc, trap_cpuid; /* asked of each new stub */
@@ -70,9 +73,19 @@ struct stub {
 	/* FS and GS base as the stub has them, where the kernel has to be asked to set them. */
 	bool knows_bases;
 	uint64_t fs_base, gs_base;
+	/* Descriptors of thread-local storage as it has them; whether selectors are 32-bit code's.
+	 */
+	bool knows_tls, has_selectors;
+	uint64_t tls[STUB_TLS];
 	/* Atomics, for stub_kick(). */
 	uint32_t is_kicked, is_running;
 };
+
+/* Descriptors that a stub is to take over, in a page that it can map. */
+static inline struct user_desc *stub_segments(const struct stub *stub)
+{
+	return (struct user_desc *)(void *)(stub->pool->segments + (size_t)stub->slot * STUB_PAGE);
+}
 
 /* A new process for the stub, in its slot, without mappings, at one of STUB_PLACES. */
 #define STUB_PLACES 2

@@ -173,21 +173,24 @@ int stub_spawn_clone(struct stub_pool *pool, struct stub *stub, struct err *err)
 
 /* ---- the spawner ---- */
 
-/* Descriptors 0 .. memories are the guest's memory and the windows, and there are no others. */
-static int keep_descriptors(const struct stub_options *options, int windows_fd)
+/* Descriptors from 0 on are the guest's memory, the windows and the pages of segments, and there
+ * are no others. */
+static int keep_descriptors(const struct stub_options *options, int windows_fd, int segments_fd)
 {
-	int high[STUB_MEMORIES_MAX + 1];
-	const int n = (int)options->memory_fds_len;
-	for (int i = 0; i <= n; i++) {
-		high[i] = fcntl(i < n ? options->memory_fds[i] : windows_fd, F_DUPFD,
-			STUB_MEMORIES_MAX + 1);
-		if (high[i] < 0)
+	int fds[STUB_MEMORIES_MAX + 2];
+	const int memories = (int)options->memory_fds_len, n = memories + 2;
+	memcpy(fds, options->memory_fds, options->memory_fds_len * sizeof(fds[0]));
+	fds[memories] = windows_fd;
+	fds[memories + 1] = segments_fd;
+	for (int i = 0; i < n; i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD, STUB_MEMORIES_MAX + 2);
+		if (fds[i] < 0)
 			return -errno;
 	}
-	for (int i = 0; i <= n; i++)
-		if (dup2(high[i], i) < 0)
+	for (int i = 0; i < n; i++)
+		if (dup2(fds[i], i) < 0)
 			return -errno;
-	if (syscall(SYS_close_range, n + 1, ~0U, 0) < 0)
+	if (syscall(SYS_close_range, n, ~0U, 0) < 0)
 		return -errno;
 	return 0;
 }
@@ -227,9 +230,10 @@ static void map_or_exit(uint64_t at, size_t size, int prot, int fd, uint64_t off
 		_exit(1);
 }
 
-_Noreturn static void spawner_main(const struct stub_options *options, int windows_fd, pid_t parent)
+_Noreturn static void spawner_main(const struct stub_options *options, int windows_fd,
+	int segments_fd, pid_t parent)
 {
-	if (drop_rights(parent) < 0 || keep_descriptors(options, windows_fd) < 0 ||
+	if (drop_rights(parent) < 0 || keep_descriptors(options, windows_fd, segments_fd) < 0 ||
 		leave_rseq() < 0)
 		_exit(1);
 	const int fd = (int)options->memory_fds_len;
@@ -244,7 +248,7 @@ _Noreturn static void spawner_main(const struct stub_options *options, int windo
 }
 
 int stub_spawn_start(struct stub_pool *pool, const struct stub_options *options, int windows_fd,
-	struct err *err)
+	int segments_fd, struct err *err)
 {
 	struct stub_control *control = stub_window_control(&pool->spawner);
 	struct list list = { .calls = control->calls };
@@ -257,7 +261,7 @@ int stub_spawn_start(struct stub_pool *pool, const struct stub_options *options,
 	if (pid < 0)
 		return err_sys(err, errno, "start the process that makes stubs");
 	if (pid == 0)
-		spawner_main(options, windows_fd, parent);
+		spawner_main(options, windows_fd, segments_fd, parent);
 	pool->spawner.pid = pid;
 	if (wait_uninterrupted(&pool->spawner) < 0)
 		return err_set(err, ERR_SYSTEM, "the process that makes stubs does not start");

@@ -810,9 +810,21 @@ static void x87s_words_are_loaded_and_stored(void **state)
 	assert_int_equal(cpu()->xstate[4], 0);
 }
 
+static void an_instruction_has_at_most_fifteen_bytes(void **state)
+{
+	(void)state;
+	uint8_t bytes[16];
+	memset(bytes, 0xf2, sizeof(bytes));
+	bytes[14] = 0x90;
+	assert_int_equal(exec_bytes(bytes, 15), -1);
+	bytes[14] = 0xf2;
+	assert_int_equal(exec_bytes(bytes, 16), VECTOR_GP);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WORLD_TEST(an_instruction_has_at_most_fifteen_bytes),
 		WORLD_TEST(cr0_is_checked),
 		WORLD_TEST(lmsw_sets_protection_but_cannot_clear_it),
 		WORLD_TEST(long_mode_starts_with_paging_and_needs_pae),

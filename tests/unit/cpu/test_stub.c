@@ -116,6 +116,90 @@ static void old_ways_to_call_are_told_apart(void **state)
 	assert_int_equal(regs.rbx, 0x12345678);
 }
 
+/* ---- 32-bit code ---- */
+
+GUEST(guest_tls, ".code32; movl %gs:4, %eax; movw %gs, %cx; movw %cx, %gs; movl %gs:8, %ebx;"
+		 "movl %fs:(0), %edx; int $0x80; .code64");
+GUEST(guest_other_tls, ".code32; movw $0x73, %cx; movw %cx, %gs; int $0x80; .code64");
+GUEST(guest_gate,
+	".code32; ljmp $0x33, $(0x400000 + 1f - guest_gate); .code64; 1: movl $5, %ebx; syscall");
+GUEST(guest_back,
+	"pushq $0x23; pushq $(0x400000 + 1f - guest_back); lretq; .code32; 1: int $0x80; .code64");
+GUEST(guest_bases_again,
+	"movq %fs:0, %rax; movq %gs:0, %rbx; movw %fs, %cx; movw %gs, %dx; syscall");
+
+static uint64_t data_segment(uint32_t base)
+{
+	return 0xcff3000000ffff | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(base >> 24) << 56;
+}
+
+static struct stub_regs compat_regs(uint32_t gs_base, uint32_t fs_base)
+{
+	return (struct stub_regs){
+		.rip = CODE,
+		.rsp = DATA + PAGE - 64,
+		.is_32bit = true,
+		.ds = STUB_DATA,
+		.es = STUB_DATA,
+		.gs = STUB_TLS_FIRST,
+		.fs = STUB_TLS_FIRST + 8,
+		.tls = { data_segment(gs_base), data_segment(fs_base), 0 },
+	};
+}
+
+static void thread_local_storage_of_32bit_code_is_where_its_descriptors_say(void **state)
+{
+	struct stub_world *w = *state;
+	uint32_t *data = (uint32_t *)(void *)(w->bytes + DATA_OFFSET);
+	if (!stub_pool_runs_32bit(w->pool))
+		skip();
+	for (uint32_t i = 0; i < PAGE / 4; i++)
+		data[i] = 1000 + i;
+	for (uint32_t round = 0; round < 50; round++) {
+		const uint32_t gs = round % 7 * 16, fs = round % 5 * 32;
+		if (round % 10 == 0)
+			LOAD(w, guest_tls);
+		struct stub_regs regs = compat_regs((uint32_t)DATA + gs, (uint32_t)DATA + fs);
+		stub_world_expect(w->stub, &regs, STUB_INT80);
+		assert_int_equal(regs.rax, 1000 + gs / 4 + 1);
+		assert_int_equal(regs.rbx, 1000 + gs / 4 + 2);
+		assert_int_equal(regs.rdx, 1000 + fs / 4);
+		assert_int_equal(regs.rcx, STUB_TLS_FIRST);
+		assert_true(regs.is_32bit && regs.gs == STUB_TLS_FIRST && regs.ds == STUB_DATA);
+	}
+	/* One that is not there faults; one that is can be loaded, and is told. */
+	LOAD(w, guest_other_tls);
+	struct stub_regs regs = compat_regs((uint32_t)DATA, (uint32_t)DATA);
+	stub_world_expect_vector(w->stub, &regs, VECTOR_GP, 0x70, 0);
+	regs = compat_regs((uint32_t)DATA, (uint32_t)DATA);
+	regs.tls[2] = data_segment(0x1234);
+	stub_world_expect(w->stub, &regs, STUB_INT80);
+	assert_int_equal(regs.gs, 0x73);
+}
+
+static void code_of_one_kind_goes_on_as_the_other(void **state)
+{
+	struct stub_world *w = *state;
+	if (!stub_pool_runs_32bit(w->pool))
+		skip();
+	LOAD(w, guest_gate);
+	struct stub_regs regs = compat_regs((uint32_t)DATA, (uint32_t)DATA);
+	stub_world_expect(w->stub, &regs, STUB_SYSCALL);
+	assert_true(!regs.is_32bit && regs.rbx == 5);
+	LOAD(w, guest_back);
+	regs = (struct stub_regs){ .rip = CODE, .rsp = DATA + PAGE - 64 };
+	stub_world_expect(w->stub, &regs, STUB_INT80);
+	assert_true(regs.is_32bit);
+	/* Then 64-bit code has its bases, and no selectors of the other's. */
+	LOAD(w, guest_bases_again);
+	memcpy(w->bytes + DATA_OFFSET, (const uint64_t[]){ 11, 22 }, 16);
+	regs = (struct stub_regs){ .rip = CODE, .fs_base = DATA, .gs_base = DATA + 8 };
+	stub_world_expect(w->stub, &regs, STUB_SYSCALL);
+	assert_int_equal(regs.rax, 11);
+	assert_int_equal(regs.rbx, 22);
+	assert_int_equal(regs.rdx, 0);
+}
+
 /* ---- faults ---- */
 
 GUEST(guest_read, "mov (%rdi), %rax; syscall");
@@ -552,6 +636,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_the_vmm_changes_the_guest_sees),
 		cmocka_unit_test(every_number_of_a_call_is_the_guests),
 		cmocka_unit_test(old_ways_to_call_are_told_apart),
+		cmocka_unit_test(thread_local_storage_of_32bit_code_is_where_its_descriptors_say),
+		cmocka_unit_test(code_of_one_kind_goes_on_as_the_other),
 		cmocka_unit_test(a_missing_page_faults_and_is_there_after_mapping),
 		cmocka_unit_test(a_page_that_is_not_executable_is_not_executed),
 		cmocka_unit_test(an_address_of_the_kernels_half_faults),
