@@ -81,13 +81,14 @@ static void fill(ZydisEncoderOperand *o, enum operand_kind kind, const struct fo
 	}
 }
 
-size_t form_encode(ZydisMnemonic mnemonic, const struct form *form,
+size_t form_encode(ZydisMnemonic mnemonic, unsigned code_size, const struct form *form,
 	const struct form_choice *choice, uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH])
 {
 	ZydisEncoderRequest request;
 	uint64_t random = choice->random;
 	memset(&request, 0, sizeof(request));
-	request.machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
+	request.machine_mode =
+		code_size == 8 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LONG_COMPAT_32;
 	request.mnemonic = mnemonic;
 	if (choice->wants_lock)
 		request.prefixes |= ZYDIS_ATTRIB_HAS_LOCK;
@@ -105,10 +106,11 @@ size_t form_encode(ZydisMnemonic mnemonic, const struct form *form,
 	return ZYAN_SUCCESS(encoder.encode(&request, bytes, &len)) ? len : 0;
 }
 
-size_t form_find(ZydisMnemonic mnemonic, struct form *ret_forms, size_t max)
+size_t form_find(ZydisMnemonic mnemonic, unsigned code_size, struct form *ret_forms, size_t max)
 {
 	const struct form_choice choice = { .immediate = 1,
 		.base = ZYDIS_REGISTER_RBX,
+		.has_short_address = code_size == 4,
 		.random = 0x11 };
 	uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
 	size_t found = 0;
@@ -120,7 +122,7 @@ size_t form_find(ZydisMnemonic mnemonic, struct form *ret_forms, size_t max)
 		bool has_hole =
 			(form.operand[0] == OPERAND_NONE && i != 0) ||
 			(form.operand[1] == OPERAND_NONE && form.operand[2] != OPERAND_NONE);
-		if (!has_hole && form_encode(mnemonic, &form, &choice, bytes) > 0)
+		if (!has_hole && form_encode(mnemonic, code_size, &form, &choice, bytes) > 0)
 			ret_forms[found++] = form;
 	}
 	return found;

@@ -39,8 +39,8 @@ static inline bool form_is_memory(enum operand_kind kind)
 }
 
 MUST_CHECK int form_load(struct err *err); /* the encoder */
-/* All forms of a mnemonic, at most max of them: how many. */
-size_t form_find(ZydisMnemonic mnemonic, struct form *ret_forms, size_t max);
+/* All forms of a mnemonic in code of that size (8, 4), at most max of them: how many. */
+size_t form_find(ZydisMnemonic mnemonic, unsigned code_size, struct form *ret_forms, size_t max);
 
 /* One instruction of that form; what varies comes from `random`, whose bits choose registers,
  * scale, displacement, immediate and prefixes.  0: not to be had this way. */
@@ -52,5 +52,5 @@ struct form_choice {
 		has_short_address;
 	ZydisRegister base;
 };
-size_t form_encode(ZydisMnemonic mnemonic, const struct form *form,
+size_t form_encode(ZydisMnemonic mnemonic, unsigned code_size, const struct form *form,
 	const struct form_choice *choice, uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH]);

@@ -1,14 +1,20 @@
 /* native - one instruction on the real processor: registers in, registers and fault out.  It runs
  * in this process, between two signals: the first puts the registers in, the trap behind the
- * instruction, or its fault, brings them out. */
+ * instruction, or its fault, brings them out.  Whatever it is, it can make no system call but those
+ * of that way (seccomp). */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* Where code and data are, for both processors. */
-#define CODE_AT UINT64_C(0x300000000000)
-#define DATA_AT UINT64_C(0x304000000000)
+/* A kind of code, and where it and its data are, for both processors. */
+struct mode {
+	const char *name;
+	unsigned code_size; /* 8, 4 */
+	uint16_t cs;
+	uint64_t code, data;
+};
 enum { CODE_BYTES = 4096, DATA_BYTES = 64 << 10, TRAP = 0xcc };
 
 struct registers {
@@ -22,6 +28,11 @@ struct outcome {
 	uint64_t address; /* of a page fault */
 };
 
-void native_start(void);
-/* The code at CODE_AT is an instruction and traps behind it. */
-void native_run(const struct registers *registers, struct outcome *ret_outcome);
+/* Maps what these modes need; from then on there are no other system calls than to run and to
+ * write. */
+void native_start(const struct mode *modes, size_t count);
+/* The code at mode->code is an instruction and traps behind it. */
+void native_run(const struct mode *mode, const struct registers *registers,
+	struct outcome *ret_outcome);
+/* Whether this host has it.  Leaves traps at mode->code. */
+bool native_has(const struct mode *mode);

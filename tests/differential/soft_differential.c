@@ -4,8 +4,9 @@
  *
  *   soft_differential [CASES [SEED [MNEMONIC]]]
  *
- * prints a line for each row: cases, faults among them, mismatches; with fewer than CASES of a row
- * run, or any mismatch, it fails.  Everything comes from SEED. */
+ * once as 64-bit code and, where the host runs such, once as 32-bit code.  Prints a line for each
+ * row: cases, faults among them, mismatches; with a row without a case, or any mismatch, it fails.
+ * Everything comes from SEED. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,6 +37,11 @@ enum {
 	SECONDS = 240
 };
 
+static const struct mode modes[] = {
+	{ "64-bit code", 8, 0x33, UINT64_C(0x300000000000), UINT64_C(0x304000000000) },
+	{ "32-bit code", 4, 0x23, 0x30000000, 0x70000000 },
+};
+
 /* ---- which rows ---- */
 
 static const struct row {
@@ -57,11 +63,35 @@ static const char *const builders[] = { "build_adx", "build_bit", "build_bswap",
 	"build_shift", "build_string", "build_two", "build_widen", "build_xadd", "build_xchg",
 	"build_xlat" };
 
-static bool is_tested(const struct row *row)
+/* ... in 32-bit code. */
+static const char *const old_builders[] = { "build_all", "build_decimal" };
+
+/* Names that are in one kind of code only. */
+static const struct {
+	ZydisMnemonic mnemonic;
+	unsigned code_size;
+} special[] = {
+	{ ZYDIS_MNEMONIC_JCXZ, 4 },
+	{ ZYDIS_MNEMONIC_JRCXZ, 8 },
+	{ ZYDIS_MNEMONIC_CDQE, 8 },
+	{ ZYDIS_MNEMONIC_CQO, 8 },
+	{ ZYDIS_MNEMONIC_CMPXCHG16B, 8 },
+	{ ZYDIS_MNEMONIC_MOVSXD, 8 },
+	{ ZYDIS_MNEMONIC_CMPSQ, 8 },
+	{ ZYDIS_MNEMONIC_LODSQ, 8 },
+	{ ZYDIS_MNEMONIC_MOVSQ, 8 },
+	{ ZYDIS_MNEMONIC_SCASQ, 8 },
+	{ ZYDIS_MNEMONIC_STOSQ, 8 },
+};
+
+static bool is_tested(const struct row *row, const struct mode *mode)
 {
-	/* Not to be had in 64-bit mode. */
-	if (row->mnemonic == ZYDIS_MNEMONIC_JCXZ)
-		return false;
+	for (size_t i = 0; i < ARRAY_LEN(special); i++)
+		if (row->mnemonic == special[i].mnemonic && mode->code_size != special[i].code_size)
+			return false;
+	for (size_t i = 0; i < ARRAY_LEN(old_builders) && mode->code_size == 4; i++)
+		if (strcmp(row->builder, old_builders[i]) == 0)
+			return true;
 	for (size_t i = 0; i < ARRAY_LEN(builders); i++)
 		if (strcmp(row->builder, builders[i]) == 0)
 			return true;
@@ -97,6 +127,7 @@ static uint64_t next_value(uint64_t *state)
 enum { TABLES = 0x1000, CODE_GPA = 0x10000, DATA_GPA = 0x20000, RAM_BYTES = 1 << 20 };
 
 struct world {
+	const struct mode *mode; /* of the row that runs */
 	struct soft_machine machine;
 	struct soft_vcpu v;
 	uint8_t *ram;
@@ -109,10 +140,12 @@ static void put_entry(struct world *w, uint64_t table, uint64_t index, uint64_t 
 	memcpy(w->ram + table + (index & 511) * 8, &entry, sizeof(entry));
 }
 
-static void map_page(struct world *w, uint64_t directories, uint64_t linear, uint64_t gpa)
+/* pointers: a table of each mode's own; directories: with the page table behind it. */
+static void map_page(struct world *w, uint64_t pointers, uint64_t directories, uint64_t linear,
+	uint64_t gpa)
 {
-	put_entry(w, TABLES, linear >> 39, TABLES + 0x1000);
-	put_entry(w, TABLES + 0x1000, linear >> 30, directories);
+	put_entry(w, TABLES, linear >> 39, pointers);
+	put_entry(w, pointers, linear >> 30, directories);
 	put_entry(w, directories, linear >> 21, directories + 0x1000);
 	put_entry(w, directories + 0x1000, linear >> 12, gpa);
 }
@@ -134,23 +167,32 @@ static struct world *world_new(void)
 		.code = mem_new(RAM_BYTES / SOFT_PAGE, sizeof(uint32_t)) };
 	soft_model_init(&w->machine.model, 1);
 	CHECK(soft_vcpu_init(&w->v, &w->machine, 0, &err) == 0);
-	map_page(w, TABLES + 0x2000, CODE_AT, CODE_GPA);
-	for (uint64_t at = 0; at < DATA_BYTES; at += SOFT_PAGE)
-		map_page(w, TABLES + 0x4000, DATA_AT + at, DATA_GPA + at);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		const uint64_t pointers = TABLES + 0x1000 + i * 0x5000;
+		map_page(w, pointers, pointers + 0x1000, modes[i].code, CODE_GPA);
+		for (uint64_t at = 0; at < DATA_BYTES; at += SOFT_PAGE)
+			map_page(w, pointers, pointers + 0x3000, modes[i].data + at, DATA_GPA + at);
+	}
 	struct soft_vcpu *v = &w->v;
 	for (unsigned i = 0; i <= SEG_GS; i++)
 		v->seg[i] = (struct cpu_segment){ .limit = UINT32_MAX,
 			.selector = 0x2b,
 			.attributes = 0xcf3 };
-	v->seg[SEG_CS] =
-		(struct cpu_segment){ .limit = UINT32_MAX, .selector = 0x33, .attributes = 0xafb };
 	v->cr0 = CR0_PE | CR0_PG | CR0_WP;
 	v->cr3 = TABLES;
 	v->cr4 = CR4_PAE;
 	v->efer = EFER_LME | EFER_LMA;
-	soft_settle(v);
-	soft_tlb_flush(v, true);
 	return w;
+}
+
+static void enter_mode(struct world *w, const struct mode *mode)
+{
+	w->mode = mode;
+	w->v.seg[SEG_CS] = (struct cpu_segment){ .limit = UINT32_MAX,
+		.selector = mode->cs,
+		.attributes = mode->code_size == 8 ? 0xafb : 0xcfb };
+	soft_settle(&w->v);
+	soft_tlb_flush(&w->v, true);
 }
 
 static void interpret(struct world *w, const struct registers *in, struct outcome *out)
@@ -183,12 +225,12 @@ struct one {
 };
 
 /* A register that points into the data, sometimes to its very ends. */
-static uint64_t next_pointer(uint64_t *random)
+static uint64_t next_pointer(const struct mode *mode, uint64_t *random)
 {
 	uint64_t r = next_random(random);
 	if ((r & 15) == 0)
-		return DATA_AT + DATA_BYTES - (r >> 8) % 16;
-	return DATA_AT + 1024 + (r >> 8) % (DATA_BYTES - 4096);
+		return mode->data + DATA_BYTES - (r >> 8) % 16;
+	return mode->data + 1024 + (r >> 8) % (DATA_BYTES - 4096);
 }
 
 static bool is_string(const struct row *row)
@@ -211,23 +253,25 @@ static void fill_expected(const struct row *row, struct one *one)
 }
 
 /* Far branches change what is not compared. */
-static bool is_far(const struct row *row, const struct form *form)
+static bool is_far(const struct row *row, const struct form *form, const struct mode *mode)
 {
 	bool is_branch =
 		row->mnemonic == ZYDIS_MNEMONIC_JMP || row->mnemonic == ZYDIS_MNEMONIC_CALL;
-	return is_branch && form_is_memory(form->operand[0]) && form->operand[0] != OPERAND_M64;
+	return is_branch && form_is_memory(form->operand[0]) &&
+	       form->operand[0] != (mode->code_size == 8 ? OPERAND_M64 : OPERAND_NONE);
 }
 
-static bool make_case(const struct row *row, const struct form *form, uint64_t *random,
-	struct one *one)
+static bool make_case(const struct row *row, const struct form *form, const struct mode *mode,
+	uint64_t *random, struct one *one)
 {
 	uint64_t r = next_random(random);
 	struct form_choice choice = {
 		.random = next_random(random),
 		.immediate = next_value(random),
 		.displacement = (uint32_t)((next_random(random) & 0xff) - 128),
-		.base = (ZydisRegister)(ZYDIS_REGISTER_RAX + (int)(r & 15)),
-		.is_rip_relative = (r >> 4 & 31) == 0,
+		.base = (ZydisRegister)(ZYDIS_REGISTER_RAX + (int)(r & (mode->code_size * 2 - 1))),
+		.has_short_address = mode->code_size == 4,
+		.is_rip_relative = mode->code_size == 8 && (r >> 4 & 31) == 0,
 		.has_index = (r >> 9 & 3) == 0,
 		.wants_lock = (r >> 11 & 3) == 0,
 		.wants_repeat = is_string(row) && (r >> 13 & 3) == 1,
@@ -248,55 +292,58 @@ static bool make_case(const struct row *row, const struct form *form, uint64_t *
 	}
 	for (unsigned i = 0; i < 16; i++)
 		one->in.gpr[i] = next_value(random);
-	one->in.gpr[4] = DATA_AT + DATA_BYTES / 2 + (r >> 16 & 7);
+	one->in.gpr[4] = mode->data + DATA_BYTES / 2 + (r >> 16 & 7);
 	if (choice.base != ZYDIS_REGISTER_RSP)
 		one->in.gpr[choice.base - ZYDIS_REGISTER_RAX] =
-			next_pointer(random) & (is_matching ? ~UINT64_C(15) : UINT64_MAX);
+			next_pointer(mode, random) & (is_matching ? ~UINT64_C(15) : UINT64_MAX);
 	if (choice.has_index)
 		for (unsigned i = 0; i < 16; i++)
 			if (i != 4 && i != (unsigned)(choice.base - ZYDIS_REGISTER_RAX))
 				one->in.gpr[i] %= 512;
 	if (is_string(row)) {
-		one->in.gpr[6] = next_pointer(random);
-		one->in.gpr[7] = next_pointer(random);
+		one->in.gpr[6] = next_pointer(mode, random);
+		one->in.gpr[7] = next_pointer(mode, random);
 		one->in.gpr[1] = next_random(random) % 600;
 	}
-	one->len = form_encode(row->mnemonic, form, &choice, one->code);
+	one->len = form_encode(row->mnemonic, mode->code_size, form, &choice, one->code);
 	choice.wants_lock = false;
 	if (one->len == 0)
-		one->len = form_encode(row->mnemonic, form, &choice, one->code);
+		one->len = form_encode(row->mnemonic, mode->code_size, form, &choice, one->code);
 	if (one->len == 0)
 		return false;
 	const uint64_t arithmetic = FLAGS_ARITH | FLAG_DF;
-	one->in.rip = CODE_AT + 256 + (r >> 20 & 63);
+	one->in.rip = mode->code + 256 + (r >> 20 & 63);
 	one->in.flags = (next_random(random) & arithmetic) | FLAG_IF | 2;
 	for (size_t i = 0; i < DATA_BYTES; i += 8) {
 		uint64_t value = next_value(random);
 		memcpy(one->data + i, &value, 8);
 	}
+	for (unsigned i = 0; i < 16 && mode->code_size == 4; i++)
+		one->in.gpr[i] = (uint32_t)one->in.gpr[i];
 	if (is_matching)
 		fill_expected(row, one);
 	/* What a return finds. */
 	uint64_t back = one->in.rip + 32;
 	if ((r >> 26 & 1) != 0)
-		memcpy(one->data + (one->in.gpr[4] - DATA_AT), &back, 8);
+		memcpy(one->data + (one->in.gpr[4] - mode->data), &back, 8);
 	return true;
 }
 
-static void place(uint8_t *code, uint8_t *data, const struct one *one)
+static void place(const struct mode *mode, uint8_t *code, uint8_t *data, const struct one *one)
 {
 	memset(code, TRAP, CODE_BYTES);
-	memcpy(code + (one->in.rip - CODE_AT), one->code, one->len);
+	memcpy(code + (one->in.rip - mode->code), one->code, one->len);
 	memcpy(data, one->data, DATA_BYTES);
 }
 
-static const char *difference(const struct outcome *native, const struct outcome *soft)
+static const char *difference(const struct mode *mode, const struct outcome *native,
+	const struct outcome *soft)
 {
 	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
 		"rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 	/* The next instruction's fetch may fail; that is no more of this one. */
 	bool is_gone = soft->vector < 0 && native->registers.rip == soft->registers.rip &&
-		       soft->registers.rip - CODE_AT >= CODE_BYTES;
+		       soft->registers.rip - mode->code >= CODE_BYTES;
 	if (native->vector != soft->vector && !is_gone)
 		return "vector";
 	/* In the kernel's half the host has pages that the guest has not. */
@@ -307,8 +354,10 @@ static const char *difference(const struct outcome *native, const struct outcome
 		return "address";
 	if (native->registers.rip != soft->registers.rip)
 		return "rip";
-	for (unsigned i = 0; i < 16; i++)
-		if (native->registers.gpr[i] != soft->registers.gpr[i])
+	/* 32-bit code has eight, and says nothing of their upper halves. */
+	const uint64_t bits = mode->code_size == 8 ? UINT64_MAX : UINT32_MAX;
+	for (unsigned i = 0; i < mode->code_size * 2; i++)
+		if (((native->registers.gpr[i] ^ soft->registers.gpr[i]) & bits) != 0)
 			return names[i];
 	/* Also those that manuals leave undefined: the interpreter uses the host's own
 	 * instructions. */
@@ -346,14 +395,15 @@ struct tally {
 static const char *compare(struct world *w, const struct one *one, struct outcome *native,
 	struct outcome *soft)
 {
-	uint8_t *data = (uint8_t *)(uintptr_t)DATA_AT;
-	place((uint8_t *)(uintptr_t)CODE_AT, data, one);
-	place(w->ram + CODE_GPA, w->ram + DATA_GPA, one);
+	const struct mode *mode = w->mode;
+	uint8_t *data = (uint8_t *)(uintptr_t)mode->data;
+	place(mode, (uint8_t *)(uintptr_t)mode->code, data, one);
+	place(mode, w->ram + CODE_GPA, w->ram + DATA_GPA, one);
 	/* As after a page table's change: what was decoded is compared again. */
 	soft_tlb_flush(&w->v, true);
-	native_run(&one->in, native);
+	native_run(mode, &one->in, native);
 	interpret(w, &one->in, soft);
-	const char *what = difference(native, soft);
+	const char *what = difference(mode, native, soft);
 	if (what == NULL && memcmp(data, w->ram + DATA_GPA, DATA_BYTES) != 0)
 		what = "memory";
 	return what;
@@ -379,26 +429,23 @@ static void run_row(struct world *w, const struct row *row, unsigned cases, uint
 {
 	static struct form forms[FORMS_MAX];
 	static struct one one;
-	size_t n = form_find(row->mnemonic, forms, FORMS_MAX);
+	size_t n = form_find(row->mnemonic, w->mode->code_size, forms, FORMS_MAX);
 	for (unsigned tries = 0; n > 0 && tally->cases < cases && tries < cases * 4; tries++)
-		if (!is_far(row, &forms[tries % n]) &&
-			make_case(row, &forms[tries % n], &random, &one))
+		if (!is_far(row, &forms[tries % n], w->mode) &&
+			make_case(row, &forms[tries % n], w->mode, &random, &one))
 			run_case(w, row, &one, tally);
 }
 
-/* In a process of its own: what a random instruction does to it does not matter. */
-static int run_all(unsigned cases, uint64_t seed, const char *only)
+/* The rows of one mode: how many had no case. */
+static unsigned run_mode(struct world *w, unsigned cases, uint64_t seed, const char *only,
+	struct tally *all)
 {
-	struct world *w = world_new();
-	struct tally all = { 0 };
 	unsigned empty = 0, seen = 0;
-	native_start();
-	(void)alarm(SECONDS);
-	printf("seed %" PRIu64 "\n%-12s %8s %8s %10s\n", seed, "row", "cases", "faults",
-		"mismatches");
+	printf("%-12s %8s %8s %10s\n", w->mode->name, "cases", "faults", "mismatches");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct tally tally = { 0 };
-		if (!is_tested(&rows[i]) || (only != NULL && strcmp(only, rows[i].name) != 0))
+		if (!is_tested(&rows[i], w->mode) ||
+			(only != NULL && strcmp(only, rows[i].name) != 0))
 			continue;
 		run_row(w, &rows[i], cases, seed ^ (i * 0x100000001b3u), &tally);
 		printf("%-12s %8u %8u %10u\n", rows[i].name, tally.cases, tally.faults,
@@ -406,12 +453,31 @@ static int run_all(unsigned cases, uint64_t seed, const char *only)
 		(void)fflush(stdout);
 		empty += tally.cases == 0;
 		seen++;
-		all.cases += tally.cases;
-		all.faults += tally.faults;
-		all.mismatches += tally.mismatches;
+		all->cases += tally.cases;
+		all->faults += tally.faults;
+		all->mismatches += tally.mismatches;
 	}
-	printf("%u rows, %u without a case; %u cases, %u faults, %u mismatches\n", seen, empty,
-		all.cases, all.faults, all.mismatches);
+	printf("%u rows, %u without a case\n", seen, empty);
+	return empty;
+}
+
+/* In a process of its own: what a random instruction does to it does not matter. */
+static int run_all(unsigned cases, uint64_t seed, const char *only)
+{
+	struct world *w = world_new();
+	struct tally all = { 0 };
+	unsigned empty = 0;
+	(void)alarm(SECONDS);
+	native_start(modes, ARRAY_LEN(modes));
+	printf("seed %" PRIu64 "\n", seed);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		enter_mode(w, &modes[i]);
+		if (native_has(&modes[i]))
+			empty += run_mode(w, cases, seed, only, &all);
+		else
+			printf("%s: this host runs none\n", modes[i].name);
+	}
+	printf("%u cases, %u faults, %u mismatches\n", all.cases, all.faults, all.mismatches);
 	return all.mismatches != 0 || empty != 0;
 }
 

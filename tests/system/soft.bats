@@ -64,6 +64,12 @@ more_setup_file() {
 	[ "$output" = "$("$TEST_DIR/registers")" ] && [[ $output == *" kept" ]]
 }
 
+@test "pages that one processor of the software CPU takes away are gone on the other" {
+	cc -O2 -static -pthread -o "$TEST_DIR/shootdown" "$MOAT_TOP/tests/lib/shootdown.c"
+	run -0 soft --rm -i --cpus 2 --network none busybox sh -c 'cat >/shootdown; chmod +x /shootdown; /shootdown' <"$TEST_DIR/shootdown"
+	[ "$output" = $'remapped: 0 wrong\nunmapped: 0 wrong\nprotected: 0 wrong\ncopied: 0 wrong' ]
+}
+
 @test "a 32-bit program computes on the software CPU what it computes on a processor" {
 	cc -m32 -O2 -static -pthread -o "$TEST_DIR/program" "$MOAT_TOP/tests/lib/thirty_two.c" -lm
 	run -0 soft --rm -i --network none busybox sh -c 'cat >/program; chmod +x /program; /program' <"$TEST_DIR/program"

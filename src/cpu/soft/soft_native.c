@@ -164,12 +164,15 @@ static const struct {
 	bool needs_osfxsr, needs_osxsave;
 	bool looks; /* at what x87 has pending */
 } units[] = {
-	[UNIT_SSE] = { VECTORS, VECTOR_UD, .needs_osfxsr = true },
-	[UNIT_AVX] = { VECTORS, .needs_osxsave = true },
-	[UNIT_X87] = { XCR0_X87, VECTOR_NM, .looks = true },
-	[UNIT_X87_CONTROL] = { XCR0_X87, VECTOR_NM },
-	[UNIT_MMX] = { XCR0_X87, VECTOR_UD, .looks = true },
-	[UNIT_SSE_AND_MMX] = { XCR0_X87 | VECTORS, VECTOR_UD, .needs_osfxsr = true, .looks = true },
+	[UNIT_SSE] = { .components = VECTORS, .vector_em = VECTOR_UD, .needs_osfxsr = true },
+	[UNIT_AVX] = { .components = VECTORS, .needs_osxsave = true },
+	[UNIT_X87] = { .components = XCR0_X87, .vector_em = VECTOR_NM, .looks = true },
+	[UNIT_X87_CONTROL] = { .components = XCR0_X87, .vector_em = VECTOR_NM },
+	[UNIT_MMX] = { .components = XCR0_X87, .vector_em = VECTOR_UD, .looks = true },
+	[UNIT_SSE_AND_MMX] = { .components = XCR0_X87 | VECTORS,
+		.vector_em = VECTOR_UD,
+		.needs_osfxsr = true,
+		.looks = true },
 };
 
 static bool has_operand(const struct soft_insn *in, ZydisRegister first, ZydisRegister last)
@@ -271,7 +274,7 @@ soft_handler *soft_native_build(struct soft_insn *in, struct soft_op *op)
 	request.prefixes &= ~(ZydisInstructionAttributes)(ZYDIS_ATTRIB_HAS_SEGMENT_FS |
 							  ZYDIS_ATTRIB_HAS_SEGMENT_GS);
 	op->reg = 0;
-	op->src = unit_of(in);
+	op->src = (uint8_t)unit_of(in);
 	if (!take_operands(in, op, &request))
 		return NULL;
 	uint8_t insn[ZYDIS_MAX_INSTRUCTION_LENGTH], code[SNIPPET_MAX];

@@ -368,6 +368,43 @@ static inline int world_teardown(void **state)
 	return 0;
 }
 
+/* Whatever the guest did, the processor is one that could be. */
+static inline void assert_could_be(void)
+{
+	struct soft_vcpu *v = &world->v;
+	const uint8_t cpl = v->cpl, code_size = v->code_size;
+	const bool is_long = v->is_long;
+	const enum soft_view view = v->view;
+	soft_settle(v);
+	assert_int_equal(v->cpl, cpl);
+	assert_int_equal(v->code_size, code_size);
+	assert_int_equal(v->is_long, is_long);
+	assert_int_equal(v->view, view);
+
+	bool has_paging = (v->cr0 & CR0_PG) != 0;
+	assert_true(!has_paging || (v->cr0 & CR0_PE) != 0);
+	assert_int_equal((v->efer & EFER_LMA) != 0, has_paging && (v->efer & EFER_LME) != 0);
+	assert_true((v->efer & EFER_LMA) == 0 || (v->cr4 & CR4_PAE) != 0);
+	assert_true((v->cr4 & CR4_PCIDE) == 0 || (v->efer & EFER_LMA) != 0);
+	assert_int_equal(v->cr0 >> 32, 0);
+	assert_int_equal(v->cr4 & ~soft_cr4_known(v), 0);
+	assert_int_equal(v->cr3 >> SOFT_PHYSICAL_BITS, 0);
+	assert_int_equal(v->dr[6] >> 32 | v->dr[7] >> 32, 0);
+	assert_int_equal(v->xcr0 & 1, 1);
+	assert_int_equal(v->xcr0 & ~world->machine.model.xcr0, 0);
+
+	assert_int_equal(v->gpr[GPR_ZERO], 0);
+	assert_int_equal(v->arith & 0x2afe, 0x0200);
+	const uint64_t flags = FLAGS_ARITH | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT |
+			       FLAG_AC | FLAG_VIF | FLAG_VIP | FLAG_ID | 2;
+	assert_int_equal(soft_flags(v) & ~flags, 0);
+	assert_int_equal(soft_load32(v->xstate + 24) & ~world->machine.model.mxcsr_mask, 0);
+	assert_true(
+		soft_is_canonical(v->seg[SEG_FS].base) && soft_is_canonical(v->seg[SEG_GS].base));
+	assert_true(soft_is_canonical(v->msr.lstar) && soft_is_canonical(v->msr.kernel_gs_base));
+	assert_true(v->cpl == 0 || (v->cr0 & CR0_PE) != 0);
+}
+
 /* Runs the block at rip, or its first instruction only; returns the vector of what it raised, -1
  * for nothing. */
 static inline int run_some(unsigned most)
