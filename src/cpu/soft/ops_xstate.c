@@ -296,15 +296,6 @@ static void emms(struct soft_vcpu *v, const struct soft_op *op)
 	soft_store8(v->xstate + XSTATE_FTW, 0);
 }
 
-static void fldcw(struct soft_vcpu *v, const struct soft_op *op)
-{
-	need_x87(v);
-	check_pending(v);
-	uint16_t fcw = soft_read16(v, soft_address(v, op, 2, ACCESS_READ));
-	soft_x87_use(v);
-	soft_store16(v->xstate + XSTATE_FCW, fcw);
-}
-
 /* op->reg: which of the two words */
 static void store_word(struct soft_vcpu *v, const struct soft_op *op)
 {
@@ -340,7 +331,6 @@ static void stmxcsr(struct soft_vcpu *v, const struct soft_op *op)
 
 static const struct soft_plain plain[] = {
 	{ ZYDIS_MNEMONIC_EMMS, emms, false },
-	{ ZYDIS_MNEMONIC_FLDCW, fldcw, false },
 	{ ZYDIS_MNEMONIC_FNCLEX, fnclex, false },
 	{ ZYDIS_MNEMONIC_FNINIT, fninit, false },
 	{ ZYDIS_MNEMONIC_FNSTCW, store_word, false },

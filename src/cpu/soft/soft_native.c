@@ -190,6 +190,7 @@ static enum unit unit_of(const struct soft_insn *in)
 {
 	if (is_vex(in))
 		return UNIT_AVX;
+	/* Of those that do not look, what ops_xstate.c leaves. */
 	if (in->info.mnemonic == ZYDIS_MNEMONIC_FNSTENV ||
 		in->info.mnemonic == ZYDIS_MNEMONIC_FNSAVE)
 		return UNIT_X87_CONTROL;
