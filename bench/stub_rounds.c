@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cpu/soft/stub_private.h"
+#include "cpu/soft/stub/stub_private.h"
 
 #define MIB (1u << 20)
 #define MEMORY (64 * MIB)

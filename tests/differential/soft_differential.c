@@ -19,11 +19,11 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/text.h"
-#include "cpu/soft/soft_block.h"
-#include "cpu/soft/soft_decode.h"
-#include "cpu/soft/soft_flags.h"
+#include "cpu/soft/interpreter/soft_block.h"
+#include "cpu/soft/interpreter/soft_decode.h"
+#include "cpu/soft/interpreter/soft_flags.h"
+#include "cpu/soft/interpreter/soft_native.h"
 #include "cpu/soft/soft_machine.h"
-#include "cpu/soft/soft_native.h"
 #include "cpu/soft/soft_run.h"
 #include "form.h"
 #include "native.h"
@@ -49,7 +49,7 @@ static const struct row {
 	ZydisMnemonic mnemonic;
 } rows[] = {
 #define OP(mnemonic, builder, what) { #mnemonic, #builder, ZYDIS_MNEMONIC_##mnemonic },
-#include "cpu/soft/ops.def"
+#include "cpu/soft/interpreter/ops.def"
 #undef OP
 };
 

@@ -13,14 +13,14 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cpu/soft/irqchip.h"
+#include "cpu/soft/interpreter/soft_block.h"
+#include "cpu/soft/interpreter/soft_decode.h"
+#include "cpu/soft/interpreter/soft_native.h"
+#include "cpu/soft/irqchip/irqchip.h"
 #include "cpu/soft/soft_alarm.h"
-#include "cpu/soft/soft_block.h"
 #include "cpu/soft/soft_clock.h"
 #include "cpu/soft/soft_cpuid.h"
-#include "cpu/soft/soft_decode.h"
 #include "cpu/soft/soft_machine.h"
-#include "cpu/soft/soft_native.h"
 #include "cpu/soft/soft_run.h"
 #include "cpu/soft/soft_user.h"
 

@@ -2,7 +2,7 @@
  * of a device's register (ioeventfd), then the machine outside. */
 #include <sys/eventfd.h>
 
-#include "cpu/soft/irqchip.h"
+#include "cpu/soft/irqchip/irqchip.h"
 #include "cpu/soft/soft_clock.h"
 #include "cpu/soft/soft_machine.h"
 

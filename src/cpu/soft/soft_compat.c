@@ -1,8 +1,8 @@
 /* soft_compat - see soft_compat.h. */
 #include "cpu/soft/soft_compat.h"
 
-#include "cpu/soft/soft_mem.h"
-#include "cpu/soft/soft_segment.h"
+#include "cpu/soft/interpreter/soft_mem.h"
+#include "cpu/soft/interpreter/soft_segment.h"
 
 #define FLAT_CODE32 0xcfbu
 #define FLAT_CODE64 0xafbu

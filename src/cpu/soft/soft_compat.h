@@ -5,7 +5,7 @@
 #pragma once
 
 #include "cpu/soft/soft_vcpu.h"
-#include "cpu/soft/stub.h"
+#include "cpu/soft/stub/stub.h"
 
 /* Whether the segments that are loaded are such. */
 MUST_CHECK bool soft_compat_fits(const struct soft_vcpu *v);

@@ -63,7 +63,7 @@ static const struct feature {
 	uint64_t cr4;
 } features[] = {
 #define FEATURE(leaf, reg, bit, from, cr4, name) { leaf, reg, bit, from, cr4 },
-#include "cpu/soft/soft_features.def"
+#include "cpu/soft/interpreter/soft_features.def"
 #undef FEATURE
 };
 

@@ -6,7 +6,7 @@
 
 #include "cpu/soft/soft_cpuid.h"
 #include "cpu/soft/soft_vcpu.h"
-#include "cpu/soft/stub.h"
+#include "cpu/soft/stub/stub.h"
 
 enum { SOFT_VCPUS_MAX = 254, SOFT_RANGES_MAX = 64, SOFT_EVENTS_MAX = 256, SOFT_PHYSICAL_BITS = 46 };
 

@@ -19,14 +19,14 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "cpu/soft/irqchip.h"
+#include "cpu/soft/interpreter/soft_block.h"
+#include "cpu/soft/interpreter/soft_mem.h"
+#include "cpu/soft/interpreter/soft_msr.h"
+#include "cpu/soft/interpreter/soft_trap.h"
+#include "cpu/soft/irqchip/irqchip.h"
 #include "cpu/soft/soft_alarm.h"
-#include "cpu/soft/soft_block.h"
 #include "cpu/soft/soft_clock.h"
 #include "cpu/soft/soft_machine.h"
-#include "cpu/soft/soft_mem.h"
-#include "cpu/soft/soft_msr.h"
-#include "cpu/soft/soft_trap.h"
 #include "cpu/soft/soft_user.h"
 
 enum { BLOCKS_BETWEEN_TIMERS = 256 };

@@ -16,11 +16,11 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "cpu/soft/interpreter/soft_syscall.h"
+#include "cpu/soft/interpreter/soft_trap.h"
 #include "cpu/soft/soft_compat.h"
 #include "cpu/soft/soft_machine.h"
-#include "cpu/soft/soft_syscall.h"
-#include "cpu/soft/soft_trap.h"
-#include "cpu/soft/stub.h"
+#include "cpu/soft/stub/stub.h"
 
 enum { SPACES = 8, AROUND = 16, MAPPED = 1024 };
 

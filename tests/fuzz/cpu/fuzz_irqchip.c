@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/soft/irqchip.h"
+#include "cpu/soft/irqchip/irqchip.h"
 
 enum { CPUS = 3, TSC_KHZ = 2000000 };
 

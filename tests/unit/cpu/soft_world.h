@@ -10,18 +10,18 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cpu/soft/irqchip.h"
-#include "cpu/soft/soft_block.h"
+#include "cpu/soft/interpreter/soft_block.h"
+#include "cpu/soft/interpreter/soft_control.h"
+#include "cpu/soft/interpreter/soft_decode.h"
+#include "cpu/soft/interpreter/soft_mem.h"
+#include "cpu/soft/interpreter/soft_msr.h"
+#include "cpu/soft/interpreter/soft_native.h"
+#include "cpu/soft/interpreter/soft_segment.h"
+#include "cpu/soft/interpreter/soft_trap.h"
+#include "cpu/soft/irqchip/irqchip.h"
 #include "cpu/soft/soft_clock.h"
-#include "cpu/soft/soft_control.h"
 #include "cpu/soft/soft_cpuid.h"
-#include "cpu/soft/soft_decode.h"
 #include "cpu/soft/soft_machine.h"
-#include "cpu/soft/soft_mem.h"
-#include "cpu/soft/soft_msr.h"
-#include "cpu/soft/soft_native.h"
-#include "cpu/soft/soft_segment.h"
-#include "cpu/soft/soft_trap.h"
 #include "cpu/soft/soft_user.h"
 
 /* Where things are; all addresses are their own linear ones. */

@@ -5,7 +5,7 @@
 
 #include <sys/mman.h>
 
-#include "cpu/soft/stub_private.h"
+#include "cpu/soft/stub/stub_private.h"
 
 #define PAGE 4096u
 #define MEMORY_PAGES 64u

@@ -7,7 +7,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#include "cpu/soft/irqchip.h"
+#include "cpu/soft/irqchip/irqchip.h"
 
 enum { CPUS = 4, TSC_KHZ = 2000000 };
 enum {

@@ -1,7 +1,7 @@
 /* The timer of a local APIC, to the tick.  A TSC of 3 GHz: three ticks a nanosecond. */
 #include "test.h"
 
-#include "cpu/soft/lapic_timer.h"
+#include "cpu/soft/irqchip/lapic_timer.h"
 
 enum { BY_1 = 0xb, BY_2 = 0, BY_4 = 1, BY_128 = 0xa };
 

@@ -1,7 +1,7 @@
 /* The pair of old interrupt controllers, programmed as Linux does. */
 #include "test.h"
 
-#include "cpu/soft/pic.h"
+#include "cpu/soft/irqchip/pic.h"
 
 enum { FIRST = 0x20, FIRST_DATA = 0x21, SECOND = 0xa0, SECOND_DATA = 0xa1 };
 

@@ -1,7 +1,7 @@
 /* The interval timer, on a TSC of 1193.182 MHz: a thousand ticks are one of its own. */
 #include "test.h"
 
-#include "cpu/soft/pit.h"
+#include "cpu/soft/irqchip/pit.h"
 
 enum { CONTROL = 0x43, SPEAKER = 0x61, TICK = 1000 };
 #define TSC_KHZ 1193182u

@@ -3,7 +3,7 @@
  * and what stops them stops them. */
 #include "soft_world.h"
 
-#include "cpu/soft/soft_xstate.h"
+#include "cpu/soft/interpreter/soft_xstate.h"
 
 enum { BUFFER = 512 };
 

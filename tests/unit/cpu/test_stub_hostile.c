@@ -9,7 +9,7 @@
 #include <ucontext.h>
 
 #include "base/fd.h"
-#include "cpu/soft/stub_filter.h"
+#include "cpu/soft/stub/stub_filter.h"
 
 #define VECTOR_PF 14
 
