@@ -48,7 +48,7 @@ bool soft_compat_put(struct soft_vcpu *v, struct stub_regs *regs)
 		!is_as_described(v, &v->seg[SEG_FS]) || !is_as_described(v, &v->seg[SEG_GS]))
 		return false;
 	for (unsigned i = 0; i < STUB_TLS; i++)
-		regs->tls[i] = soft_read64_as(v, table + 8 * i, VIEW_KERNEL);
+		regs->tls[i] = soft_read64_as(v, table + UINT64_C(8) * i, VIEW_KERNEL);
 	regs->is_32bit = true;
 	regs->ds = v->seg[SEG_DS].selector;
 	regs->es = v->seg[SEG_ES].selector;

@@ -92,7 +92,7 @@ static void salc(struct soft_vcpu *v, const struct soft_op *op)
 static void bound(struct soft_vcpu *v, const struct soft_op *op)
 {
 	const unsigned size = op->size, bits = 8 * size;
-	const uint64_t at = soft_address(v, op, 2 * size, ACCESS_READ);
+	const uint64_t at = soft_address(v, op, 2 * (size_t)size, ACCESS_READ);
 	int64_t word[3] = {
 		(int64_t)soft_get_reg(v, op->dst, size),
 		(int64_t)soft_read_size(v, at, size, v->view),
