@@ -161,13 +161,11 @@ static void send_size(struct call *call)
 			NULL, 0);
 }
 
-/* Takes what has come; true when the process has ended, *ret_status then is its wait status. */
+/* Takes what has been read; true when the process has ended, *ret_status then is its wait status.
+ */
 static bool take_messages(struct call *call, int *ret_status)
 {
 	struct guest_msg message;
-	ssize_t n = guest_decoder_read(&call->decoder, call->socket);
-	if (n <= 0 && n != -EAGAIN)
-		return true;
 	while (guest_decoder_next(&call->decoder, &message) == 1) {
 		if (message.type == GUEST_EXITED) {
 			*ret_status = (int)message.value;
@@ -186,6 +184,9 @@ static bool take_messages(struct call *call, int *ret_status)
 static int carry(struct call *call)
 {
 	int status = SIGKILL;
+	/* All that a short process has to say may have come with the answer. */
+	if (take_messages(call, &status))
+		return status;
 	bool input_open = call->in >= 0 && call->exec->request->interactive;
 	if (call->terminal >= 0)
 		(void)!guest_msg_send(call->socket, GUEST_RESIZE, raw_terminal_size(call->terminal),
@@ -196,8 +197,11 @@ static int carry(struct call *call)
 			{ .fd = call->signal_fd, .events = POLLIN } };
 		if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
 			return status;
-		if (fds[0].revents != 0 && take_messages(call, &status))
-			return status;
+		if (fds[0].revents != 0) {
+			ssize_t n = guest_decoder_read(&call->decoder, call->socket);
+			if (take_messages(call, &status) || (n <= 0 && n != -EAGAIN))
+				return status;
+		}
 		if (fds[1].revents != 0)
 			input_open = send_input(call);
 		if (fds[2].revents != 0)

@@ -18,6 +18,7 @@ struct launch {
 	struct workload_spec *spec; /* borrowed */
 	const struct backend *backend;
 	char id[ID_LEN + 1];
+	bool is_name_made_up;
 	int64_t created_ns;
 
 	struct state_image image;

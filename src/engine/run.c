@@ -97,13 +97,8 @@ void launch_create_undo(void *context)
 	birth_end_monitor(launch);
 }
 
-int launch_record(void *context, struct err *err)
+static int put_record(struct launch *launch, struct state *state, struct err *err)
 {
-	struct launch *launch = context;
-	struct state *state;
-	int r = engine_state(launch->engine, &state, err);
-	if (r != 0)
-		return r;
 	AUTO_JSON spec = workload_spec_to_json(launch->spec);
 	AUTO_FREE char *text = json_text(spec, false);
 	const struct state_workload record = {
@@ -116,6 +111,34 @@ int launch_record(void *context, struct err *err)
 		.auto_remove = launch->spec->auto_remove,
 	};
 	return state_workload_put(state, &record, err);
+}
+
+static void make_up_name(struct workload_spec *spec)
+{
+	char name[ID_NAME_MAX];
+	id_random_name(name);
+	free(spec->name);
+	spec->name = mem_strdup(name);
+}
+
+/* A made-up name that another workload has by now is tried again; Docker's has about as many. */
+#define NAME_TRIES 16
+
+int launch_record(void *context, struct err *err)
+{
+	struct launch *launch = context;
+	struct state *state;
+	struct err why = { 0 };
+	int r = engine_state(launch->engine, &state, err);
+	if (r != 0)
+		return r;
+	for (int try = 1;; try++) {
+		r = put_record(launch, state, &why);
+		if (r == 0 || why.kind != ERR_CONFLICT || !launch->is_name_made_up ||
+			try == NAME_TRIES)
+			return r < 0 ? err_copy(err, &why) : 0;
+		make_up_name(launch->spec);
+	}
 }
 
 void launch_record_undo(void *context)
@@ -143,37 +166,19 @@ int launch_start(void *context, struct err *err)
 	return 0;
 }
 
-/* A name that was not given is made up; Docker's has about as many, so a taken one is tried again.
- */
-#define NAME_TRIES 8
-
 static int run_table(const char *what, const struct step *steps, size_t len, struct launch *launch,
 	struct err *err)
 {
 	int checked = workload_spec_check(launch->spec, err);
 	if (checked != 0)
 		return checked;
-	bool is_named = launch->spec->name != NULL;
-	if (is_named && !id_name_is_valid(launch->spec->name))
+	launch->is_name_made_up = launch->spec->name == NULL;
+	if (launch->is_name_made_up)
+		make_up_name(launch->spec);
+	else if (!id_name_is_valid(launch->spec->name))
 		return err_set(err, ERR_INVALID,
 			"invalid name \"%s\": only [a-zA-Z0-9][a-zA-Z0-9_.-]+ are allowed",
 			launch->spec->name);
-	if (!is_named) {
-		char name[ID_NAME_MAX];
-		struct state *state;
-		int r = engine_state(launch->engine, &state, err);
-		if (r != 0)
-			return r;
-		for (int try = 0; r == 0 && try < NAME_TRIES; try++) {
-			struct state_workload taken = { 0 };
-			id_random_name(name);
-			r = state_workload_find(state, name, &taken, NULL);
-			state_workload_done(&taken);
-			if (r < 0)
-				break;
-		}
-		launch->spec->name = mem_strdup(name);
-	}
 	id_new(launch->id);
 	launch->created_ns = clock_wall_ns();
 	return step_run(what, steps, len, launch, err);

@@ -366,17 +366,23 @@ static void control_lost(struct guest *g)
 	loop_stop(g->loop, 0);
 }
 
+/* All that has been read, which makes room for more; negative where it is no message. */
+static int take_messages(struct guest *g)
+{
+	struct guest_msg msg;
+	int r;
+	while ((r = guest_decoder_next(&g->decoder, &msg)) > 0)
+		take_message(g, &msg);
+	return r;
+}
+
 static void on_control(void *context, int fd, uint32_t events)
 {
 	(void)events;
 	struct guest *g = context;
-	struct guest_msg msg;
-	/* Makes room, too. */
-	int r = guest_decoder_next(&g->decoder, &msg);
-	ssize_t n = r == 0 ? guest_decoder_read(&g->decoder, fd) : r;
-	for (r = n > 0 ? guest_decoder_next(&g->decoder, &msg) : -EPIPE; r > 0;
-		r = guest_decoder_next(&g->decoder, &msg))
-		take_message(g, &msg);
+	int r = take_messages(g);
+	if (r == 0)
+		r = guest_decoder_read(&g->decoder, fd) > 0 ? take_messages(g) : -EPIPE;
 	if (r < 0)
 		control_lost(g);
 }
@@ -431,6 +437,9 @@ static int serve(struct guest *g, struct err *err)
 	if (r == 0) {
 		g->phase = GUEST_WAITS;
 		r = say(g, GUEST_READY, 0, NULL, 0, &why);
+		/* What has come with START. */
+		if (r == 0 && take_messages(g) < 0)
+			r = err_set(&why, ERR_INVALID, "the machine said what is no message");
 	}
 	if (r < 0) {
 		log_error("%s", why.message);

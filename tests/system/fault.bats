@@ -277,6 +277,14 @@ crowd() {
 	[ "$(moat ps -aq | wc -l)" -eq 1 ]
 }
 
+# Of 25,000 names, some of so many are made up twice.
+@test "a made-up name that is taken is made up anew" {
+	local count=$((400 / SLOW))
+	seq $count | xargs -n 1 -P 4 sh -c '"$MOAT" create busybox true >/dev/null || exit 255'
+	[ "$(moat ps -aq | wc -l)" -eq $count ]
+	moat ps -aq | xargs "$MOAT" rm >/dev/null
+}
+
 @test "twenty loads of one archive at once are one image" {
 	make_archive
 	local i pids=()

@@ -91,6 +91,15 @@ vm() {
 	[ "$(of machine State ExitCode)" = 3 ]
 }
 
+@test "what a short command says is never lost" {
+	vm -d --name machine --network none busybox sleep 1000
+	local i
+	for i in {1..40}; do
+		run -3 --separate-stderr moat exec machine sh -c 'echo out; echo err >&2; exit 3'
+		[ "$output $stderr" = 'out err' ]
+	done
+}
+
 # new_guests OLD: KVM's folders of the guests that are not among OLD.  Their names have process ids of
 # the whole system, which a test's world does not see; suites beside this one start and end guests, too.
 new_guests() {
