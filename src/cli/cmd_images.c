@@ -1,9 +1,14 @@
 /* cmd_images - load, import, images, tag, rmi. */
+#include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/durable.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/quote.h"
@@ -48,6 +53,60 @@ int cmd_load(struct cli *cli, int argc, char **argv, struct err *err)
 	return r != 0 ? r
 		      : engine_load(engine, input == NULL ? "-" : input, print_line, &options.quiet,
 				err);
+}
+
+/* ---- save ---- */
+
+/* The archive stands under its name only when it is whole. */
+static int save_file(struct engine *engine, const struct strv *names, const char *path,
+	struct err *err)
+{
+	struct stat st;
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *folder = slash == NULL ? mem_strdup(".")
+					       : text_format("%.*s", (int)(slash - path + 1), path);
+	AUTO_CLOSE int folder_fd = -1, fd = -1;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		return fd < 0 ? err_sys(err, errno, "open \"%s\"", path)
+			      : engine_save(engine, names, fd, err);
+	}
+	folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder_fd < 0)
+		return err_sys(err, errno, "open folder \"%s\"", folder);
+	int r = durable_temp(folder_fd, &fd, err);
+	if (r == 0)
+		r = engine_save(engine, names, fd, err);
+	if (r == 0)
+		r = durable_link(fd, folder_fd, slash == NULL ? path : slash + 1, true, err);
+	return r < 0 ? err_wrap(err, r, "save to \"%s\"", path) : 0;
+}
+
+int cmd_save(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	char *output = NULL;
+	static const struct option_row rows[] = { { "output", 'o', OPTION_STRING, 0, "FILE",
+		"Write to a file instead of standard output", NULL } };
+	int first;
+	bool help;
+	int r = option_parse(cli, argc, argv, rows, ARRAY_LEN(rows), &output, &first, &help, err);
+	AUTO_FREE char *path = output;
+	if (r < 0 || help)
+		return r;
+	r = option_count(cli, argc - first, 1, -1, err);
+	if (r == 0 && path == NULL && isatty(STDOUT_FILENO))
+		r = err_set(err, ERR_INVALID,
+			"an archive is nothing for a terminal: use -o FILE or > FILE");
+	AUTO_DONE(strv) names = { 0 };
+	for (int i = first; i < argc; i++)
+		strv_add(&names, argv[i]);
+	struct engine *engine;
+	if (r == 0)
+		r = cli_engine(cli, &engine, err);
+	if (r < 0)
+		return r;
+	return path == NULL ? engine_save(engine, &names, STDOUT_FILENO, err)
+			    : save_file(engine, &names, path, err);
 }
 
 int cmd_import(struct cli *cli, int argc, char **argv, struct err *err)

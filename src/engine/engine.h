@@ -152,6 +152,10 @@ typedef void engine_progress_fn(void *context, const char *line);
  * zstd.  Says what it loaded as docker load does, line by line. */
 MUST_CHECK int engine_load(struct engine *engine, const char *path, engine_progress_fn *progress,
 	void *context, struct err *err);
+/* Images as an archive that is an OCI layout and a docker-archive, into out_fd; an image named by a
+ * reference has that name there, one named by its id has none.  Equal images, equal bytes. */
+MUST_CHECK int engine_save(struct engine *engine, const struct strv *names, int out_fd,
+	struct err *err);
 /* A root file system as tar (path "-": fd 0); reference may be NULL.  *ret_id: the image's digest.
  */
 MUST_CHECK int engine_import(struct engine *engine, const char *path, const char *reference,

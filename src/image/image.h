@@ -100,6 +100,25 @@ struct image_descriptor {
 char *image_manifest_make(const struct image_descriptor *config,
 	const struct image_descriptor *layers, size_t layers_len);
 
+/* An image in an archive of ours: an OCI layout that is a docker-archive, too.  Its blobs are
+ * members named image_blob_member(). */
+struct image_saved {
+	struct image_descriptor manifest; /* media_type is static */
+	struct digest config;
+	struct digest *layers; /* owned; their blobs, lowest first */
+	size_t layers_len;
+	struct strv references; /* owned; full; may be empty */
+};
+void image_saved_done(struct image_saved *saved);
+/* What a manifest says of itself: digest, size, media type. */
+MUST_CHECK int image_saved_manifest(struct view bytes, struct image_descriptor *ret_manifest,
+	struct err *err);
+char *image_saved_index(const struct image_saved *images, size_t len); /* index.json; caller owns */
+char *image_saved_list(const struct image_saved *images, size_t len);  /* manifest.json */
+#define IMAGE_LAYOUT_VERSION "{\"imageLayoutVersion\":\"1.0.0\"}"      /* oci-layout */
+/* "blobs/sha256/HEX"; caller owns */
+char *image_blob_member(const struct digest *digest);
+
 /* Media type to compression: 0 plain, 1 gzip, 2 zstd; ERR_UNSUPPORTED for others. */
 MUST_CHECK int image_media_compression(const char *media_type, int *ret_compression,
 	struct err *err);

@@ -21,5 +21,4 @@ MUST_CHECK int image_source_blob(struct image_source *source,
  * kind; what names the document it stands in. */
 MUST_CHECK int image_descriptor_read(json *value, const char *what,
 	struct image_descriptor *ret_descriptor, struct err *err);
-/* "blobs/sha256/HEX" */
-char *image_blob_member(const struct digest *digest); /* caller owns */
+json *image_descriptor_json(const struct image_descriptor *descriptor);

@@ -78,3 +78,16 @@ MUST_CHECK int layer_deb_data(int fd, uint64_t *ret_offset, uint64_t *ret_size,
 /* Decompresses source_fd from its current offset to out_fd. */
 MUST_CHECK int layer_decompress(int source_fd, enum layer_compression compression, int out_fd,
 	uint64_t *ret_bytes, struct err *err);
+
+/* ---- archives that are written ---- */
+
+/* Files and folders of no account: owner 0, time 0, so that the same content gives the same bytes
+ * (POSIX.1-1988 ustar; sizes beyond 8 GiB as GNU tar writes them).  Each a negative errno where the
+ * write fails. */
+MUST_CHECK int tar_write_folder(int fd, const char *name); /* "a/b/" */
+/* name: at most 99 bytes.  Then `size` bytes follow, and tar_write_padding(). */
+MUST_CHECK int tar_write_file(int fd, const char *name, uint64_t size);
+MUST_CHECK int tar_write_padding(int fd, uint64_t size);
+/* All three of a small file. */
+MUST_CHECK int tar_write_bytes(int fd, const char *name, struct view bytes);
+MUST_CHECK int tar_write_end(int fd);

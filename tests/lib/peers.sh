@@ -56,27 +56,37 @@ peer_buildah() {
 	rm -rf "$work"
 }
 
-peer_podman() {
-	local rootfs=$1 out=$2 work
+# with_podman CODE ARGS ...: shell code with a podman whose state is gone afterwards.
+with_podman() {
+	local code=$1 work
+	shift
 	work=$(mktemp -d /tmp/peer.XXXXXX)
 	peer_alone sh -euc '
-		out=$1 rootfs=$2 work=$3
+		work=$1
+		shift
 		podman() {
 			command podman --root "$work/root" --runroot "$work/run" --tmpdir "$work/tmp" \
 				--storage-driver vfs --cgroup-manager cgroupfs --events-backend none "$@"
 		}
-		podman import -q -c "CMD [\"sh\"]" -c "ENV FROM=podman" "$rootfs" moat/podman >/dev/null
-		podman save -q -o "$out" moat/podman' podman "$out" "$rootfs" "$work"
+		'"$code" podman "$work" "$@"
 	rm -rf "$work"
 }
 
-# A daemon of its own, with its socket and state in the folder; it is ended, and waited for, before the
-# function returns.
-peer_docker() {
-	local rootfs=$1 out=$2 work
+peer_podman() {
+	with_podman '
+		podman import -q -c "CMD [\"sh\"]" -c "ENV FROM=podman" "$1" moat/podman >/dev/null
+		podman save -q -o "$2" moat/podman' "$@"
+}
+
+# The same with a Docker daemon of its own, with its socket and state in the folder; it is ended, and
+# waited for, before the function returns.
+with_docker() {
+	local code=$1 work
+	shift
 	work=$(mktemp -d /tmp/peer.XXXXXX)
 	peer_alone sh -euc '
-		out=$1 rootfs=$2 work=$3
+		work=$1
+		shift
 		export DOCKER_HOST="unix://$work/docker.sock"
 		dockerd --data-root "$work/root" --exec-root "$work/exec" --pidfile "$work/pid" \
 			-H "$DOCKER_HOST" --bridge none --iptables=false --ip6tables=false \
@@ -92,7 +102,12 @@ peer_docker() {
 			fi
 			sleep 0.1
 		done
-		docker import -c "CMD [\"sh\"]" -c "ENV FROM=docker" "$rootfs" moat/docker >/dev/null
-		docker save -o "$out" moat/docker' docker "$out" "$rootfs" "$work"
+		'"$code" docker "$work" "$@"
 	rm -rf "$work"
+}
+
+peer_docker() {
+	with_docker '
+		docker import -c "CMD [\"sh\"]" -c "ENV FROM=docker" "$1" moat/docker >/dev/null
+		docker save -o "$2" moat/docker' "$@"
 }

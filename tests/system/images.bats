@@ -199,6 +199,86 @@ walk() {
 	[ "$(moat run --rm --network none forty sh -c 'ls /l | wc -l; cat /l/last')" = $'41\n40' ]
 }
 
+# ---- saving ----
+
+# in_store NAME COMMAND ...: moat with a store of its own, empty at first.
+in_store() {
+	MOAT_ROOT=$TEST_DIR/root.$1 MOAT_RUN=$TEST_DIR/run.$1 "$MOAT" "${@:2}"
+}
+
+identity() {
+	in_store "$1" image inspect --format '{{.Id}} {{.RepoDigests}} {{.RepoTags}} {{.Config}}' "$2"
+}
+
+@test "what save writes, load makes the same image of, and save the same bytes" {
+	local path name
+	for path in "$(images_dir variants)"/*; do
+		name=variant:${path##*/}
+		in_store a load -q -i "$path"
+		in_store a save -o "$TEST_DIR/archive" "$name"
+		in_store b load -q -i "$TEST_DIR/archive"
+		[ "$(identity a "$name")" = "$(identity b "$name")" ]
+		in_store b save "$name" | cmp - "$TEST_DIR/archive"
+		rm -rf "$TEST_DIR"/{root,run}.{a,b}
+	done
+}
+
+@test "several images are one archive, what they share is in it once, and an id is no name" {
+	image one --busybox --label number=1
+	image two --busybox --label number=2
+	moat tag one again:3
+	moat save -o "$TEST_DIR/archive" one two again:3
+	[ "$(tar -tf "$TEST_DIR/archive" | sort | uniq -d | wc -l)" = 0 ]
+	[ "$(tar -tf "$TEST_DIR/archive" | grep -c '^blobs/sha256/.')" = 5 ]
+	run -0 in_store a load -i "$TEST_DIR/archive"
+	[[ $output == *one:latest* && $output == *two:latest* && $output == *again:3* ]]
+	local id
+	id=$(moat images -q --no-trunc two)
+	"$MOAT" save "$id" | in_store b load
+	[ "$(in_store b images --no-trunc --format '{{.Repository}} {{.ID}}')" = "<none> $id" ]
+}
+
+@test "skopeo, podman and docker read what save writes, with the same ids and digests" {
+	local said
+	. "$MOAT_TOP/tests/lib/peers.sh"
+	moat save -o "$TEST_DIR/archive" busybox
+	read -r id digest < <(moat image inspect --format '{{.Id}} {{index .RepoDigests 0}}' busybox)
+	[ "$(skopeo inspect --format '{{.Digest}}' "oci-archive:$TEST_DIR/archive")" = "${digest#*@}" ]
+	skopeo inspect --config "docker-archive:$TEST_DIR/archive" >/dev/null
+	# shellcheck disable=SC2016 # their shell's
+	said=$(with_podman 'podman load -q -i "$1" && podman image inspect --format "{{.Id}} {{.Digest}}" busybox' \
+		"$TEST_DIR/archive")
+	[[ $said == *busybox:latest* && $said == *"${id#sha256:} ${digest#*@}"* ]]
+	# shellcheck disable=SC2016
+	said=$(with_docker 'docker load -i "$1" && docker image inspect --format "{{.Id}}" busybox' "$TEST_DIR/archive")
+	[[ $said == *busybox:latest* && $said == *"$id"* ]]
+}
+
+@test "save says what it cannot do, and leaves nothing" {
+	run -125 --separate-stderr "$MOAT" save -o "$TEST_DIR/archive" busybox nowhere
+	one_line
+	[[ $stderr == *'no such image: nowhere'* ]]
+	run -125 --separate-stderr "$MOAT" save -o "$TEST_DIR/missing/archive" busybox
+	one_line
+	[[ $stderr == *missing* ]]
+	run -125 --separate-stderr bash -c '"$MOAT" save busybox >/dev/full'
+	one_line
+	[[ $stderr == *'No space left on device'* ]]
+	run script -qec "$MOAT save busybox" /dev/null
+	[[ $output == *'use -o FILE'* ]]
+	run -125 --separate-stderr "$MOAT" save
+	one_line
+	# A layer that has changed in the store.
+	local blob
+	in_store a load -q -i "$(images_dir busybox)"
+	blob=$(find "$TEST_DIR/root.a/blobs/sha256" -size +1M)
+	printf x | dd of="$blob" bs=1 seek=4000 conv=notrunc status=none
+	run -125 --separate-stderr in_store a save -o "$TEST_DIR/archive" busybox
+	one_line
+	[[ $stderr == *"${blob##*/}"*'has been damaged'* ]]
+	[ ! -e "$TEST_DIR/archive" ]
+}
+
 # ---- import ----
 
 @test "import makes an image of a root file system, plain, gzip, zstd and from standard input" {
