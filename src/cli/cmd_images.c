@@ -103,7 +103,7 @@ int cmd_save(struct cli *cli, int argc, char **argv, struct err *err)
 	struct engine *engine;
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	return path == NULL ? engine_save(engine, &names, STDOUT_FILENO, err)
 			    : save_file(engine, &names, path, err);

@@ -93,8 +93,7 @@ vm() {
 
 @test "what a short command says is never lost" {
 	vm -d --name machine --network none busybox sleep 1000
-	local i
-	for i in {1..40}; do
+	for _ in {1..40}; do
 		run -3 --separate-stderr moat exec machine sh -c 'echo out; echo err >&2; exit 3'
 		[ "$output $stderr" = 'out err' ]
 	done
