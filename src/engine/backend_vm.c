@@ -370,7 +370,7 @@ static int create(struct launch *launch, struct err *err)
 	birth_init(&creation.birth);
 	int r = prepare(&creation, err);
 	if (r == 0)
-		r = birth_begin(launch, &creation.birth, make_init, &creation, err);
+		r = birth_begin(launch, &creation.birth, make_init, &creation, "the machine", err);
 	creation_done(&creation);
 	return r;
 }

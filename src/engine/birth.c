@@ -69,7 +69,7 @@ static void run_stage(void *context)
 }
 
 int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make, void *context,
-	struct err *err)
+	const char *who, struct err *err)
 {
 	struct stage stage = { .launch = launch,
 		.birth = birth,
@@ -87,8 +87,12 @@ int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make,
 	int r = proc_identify(stage.init_pid, &launch->init);
 	if (r == 0)
 		r = proc_open(&launch->init, &launch->init_pidfd);
-	if (r < 0)
-		return err_sys(err, -r, "find the workload's init");
+	if (r < 0) {
+		/* It has ended already, and may have said why. */
+		int said =
+			report_wait(birth->report[0], REPORT_IS_READY, START_DEADLINE_MS, who, err);
+		return said < 0 ? said : err_sys(err, -r, "find the workload's init");
+	}
 	launch->client_fd = TAKE_FD(birth->link.client[0]);
 	launch->go_fd = TAKE_FD(birth->go[1]);
 	launch->report_fd = TAKE_FD(birth->report[0]);

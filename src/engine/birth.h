@@ -25,9 +25,10 @@ MUST_CHECK int birth_prepare(const struct launch *launch, struct birth *birth, s
 /* Makes the init as a child of the calling process, with the ends birth->go[0] and
  * birth->report[1].  Runs in S, in P's memory: it leaves there what it finds. */
 typedef int birth_make_fn(void *context, pid_t *ret_pid, int *ret_pidfd, struct err *err);
-/* Makes S and waits until I is there; fills launch's monitor_pid, init and descriptors. */
+/* Makes S and waits until I is there; fills launch's monitor_pid, init and descriptors.  who: as in
+ * report_wait(). */
 MUST_CHECK int birth_begin(struct launch *launch, struct birth *birth, birth_make_fn *make,
-	void *context, struct err *err);
+	void *context, const char *who, struct err *err);
 
 /* Ends the monitor of a workload that could not be started and whose processes have ended. */
 void birth_end_monitor(struct launch *launch);

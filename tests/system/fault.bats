@@ -277,6 +277,16 @@ crowd() {
 	[ "$(moat ps -aq | wc -l)" -eq 1 ]
 }
 
+@test "a first process that has ended before anybody looked still says why" {
+	"$MOAT_TOP/tests/lib/mkimage.py" docker-archive "$TEST_DIR/i" --copy bin/busybox="$(command -v busybox)" \
+		--symlink dev=/tmp --dir tmp --tag links:dev
+	moat load -q -i "$TEST_DIR/i"
+	run -125 --separate-stderr strace -o /dev/null -e trace=pidfd_open -e inject=pidfd_open:delay_enter=500000 \
+		"$MOAT" run --rm --network none --isolation "$MOAT_WALL" links:dev /bin/busybox true
+	one_line
+	[[ $stderr == *"the image leads it elsewhere by a symbolic link"* ]]
+}
+
 # Of 25,000 names, some of so many are made up twice.
 @test "a made-up name that is taken is made up anew" {
 	local count=$((400 / SLOW))
