@@ -36,9 +36,15 @@ setup_file() {
 		import_kernel
 		moat run --rm busybox true
 	fi
+	eventually links_are_gone
 	if [ "$(type -t more_setup_file)" = function ]; then
 		more_setup_file
 	fi
+}
+
+# links_are_gone: those of workloads, which the kernel removes when it comes to it.
+links_are_gone() {
+	[[ ! $(</proc/net/dev) =~ mt[0-9a-f]{12}: ]]
 }
 
 # accelerator: the one that machines run on; fails where there is none.
