@@ -76,6 +76,13 @@ static void print_value(json *value, struct text *out)
 
 /* ---- functions; each gets its operands and makes a new value ---- */
 
+/* Of null none. */
+static const char *string_of(json *value)
+{
+	const char *string = json_object_get_string(value);
+	return string != NULL ? string : "";
+}
+
 typedef int function(json **operands, size_t len, json **ret_value, struct err *err);
 
 static int fn_json(json **operands, size_t len, json **ret_value, struct err *err)
@@ -114,7 +121,7 @@ static int fn_index(json **operands, size_t len, json **ret_value, struct err *e
 					"template: index out of range: %jd", (intmax_t)at);
 			value = json_object_array_get_idx(value, (size_t)at);
 		} else {
-			value = json_get(value, json_object_get_string(operands[i]));
+			value = json_get(value, string_of(operands[i]));
 		}
 	}
 	*ret_value = value == NULL ? json_object_new_string("") : json_object_get(value);
@@ -123,7 +130,7 @@ static int fn_index(json **operands, size_t len, json **ret_value, struct err *e
 
 static int change_case(json *operand, int (*change)(int), bool first_only, json **ret_value)
 {
-	AUTO_FREE char *text = mem_strdup(json_object_get_string(operand));
+	AUTO_FREE char *text = mem_strdup(string_of(operand));
 	bool at_start = true;
 	for (char *p = text; *p != 0; p++) {
 		if (!first_only || at_start)
@@ -161,7 +168,7 @@ static int fn_join(json **operands, size_t len, json **ret_value, struct err *er
 	(void)err;
 	AUTO_DONE(text) joined = { 0 };
 	for (size_t i = 0; i < json_array_len(operands[0]); i++) {
-		text_puts(&joined, i > 0 ? json_object_get_string(operands[1]) : "");
+		text_puts(&joined, i > 0 ? string_of(operands[1]) : "");
 		print_value(json_object_array_get_idx(operands[0], i), &joined);
 	}
 	*ret_value = json_object_new_string(text_string(&joined));
@@ -232,7 +239,7 @@ static int fn_or(json **operands, size_t len, json **ret_value, struct err *err)
 static int fn_label(json **operands, size_t len, json **ret_value, struct err *err)
 {
 	(void)err;
-	const char *key = len > 1 ? json_object_get_string(operands[1]) : "";
+	const char *key = len > 1 ? string_of(operands[1]) : "";
 	struct view rest = view_of(json_get_string(operands[0], "Labels"));
 	*ret_value = NULL;
 	while (rest.len > 0 && *ret_value == NULL) {
