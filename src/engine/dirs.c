@@ -42,8 +42,8 @@ static int open_run(const struct engine *engine, const char *id, struct dirs *di
 	return dirs->run_fd < 0 ? -errno : 0;
 }
 
-/* Held shared while a workload's directories appear, exclusively to remove a run directory that has
- * no data directory yet: whether its maker was killed or is about to make it cannot be seen. */
+/* Held shared while a workload's directories appear and are locked, exclusively to remove what has
+ * not come so far: whether its maker was killed or is about to go on cannot be seen. */
 static int lock_making(const struct engine *engine, bool exclusive, int lock_ms, int *ret_fd)
 {
 	AUTO_CLOSE int fd = openat(engine->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,8 +65,9 @@ int dirs_make(const struct engine *engine, const char *id, struct dirs *ret_dirs
 	AUTO_FREE char *data = engine_path(engine, "workloads/%s", id);
 	AUTO_DONE(dirs) dirs = { .data_fd = -1, .run_fd = -1 };
 	r = mkdir(data, 0700) < 0 ? -errno : open_data(engine, id, &dirs);
+	/* Who repairs may have taken it, and gives it back when it sees that it is being made. */
 	if (r == 0)
-		r = fd_lock(dirs.data_fd, true, 0);
+		r = fd_lock(dirs.data_fd, true, DIRS_LOCK_MS);
 	if (r == 0)
 		r = open_run(engine, id, &dirs);
 	if (r < 0) {
@@ -104,6 +105,12 @@ int dirs_lock(const struct engine *engine, const char *id, int lock_ms, struct d
 	*ret_dirs = dirs;
 	dirs = (struct dirs){ .data_fd = -1, .run_fd = -1 };
 	return 0;
+}
+
+bool dirs_are_being_made(const struct engine *engine)
+{
+	AUTO_CLOSE int making_fd = -1;
+	return lock_making(engine, true, 0, &making_fd) < 0;
 }
 
 int dirs_remove(const struct engine *engine, const char *id, bool is_gone, struct err *err)

@@ -26,6 +26,8 @@ MUST_CHECK int dirs_lock(const struct engine *engine, const char *id, int lock_m
 	struct dirs *ret_dirs, struct err *err);
 /* Removes the run directory of a workload whose maker was killed before it had a data directory. */
 MUST_CHECK int dirs_remove_unmade(const struct engine *engine, const char *id, struct err *err);
+/* Whether somebody is between the two and the lock, of any workload. */
+MUST_CHECK bool dirs_are_being_made(const struct engine *engine);
 /* Removes the run directory; the data directory with it where is_gone. */
 MUST_CHECK int dirs_remove(const struct engine *engine, const char *id, bool is_gone,
 	struct err *err);

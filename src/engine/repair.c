@@ -62,6 +62,9 @@ int repair_workload(struct engine *engine, const char *id, const struct state_wo
 		return 0; /* a command is at work on it */
 	if (r == -ENOENT)
 		return record == NULL ? dirs_remove_unmade(engine, id, err) : 0;
+	/* Without a record its maker was killed, unless it is just about to lock it. */
+	if (r == 0 && record == NULL && dirs_are_being_made(engine))
+		return 0;
 	return r < 0 ? r : repair_locked(engine, id, record, &dirs, live, err);
 }
 

@@ -287,6 +287,17 @@ crowd() {
 	[[ $stderr == *"the image leads it elsewhere by a symbolic link"* ]]
 }
 
+@test "looking at workloads while they are made disturbs nobody" {
+	local i
+	timeout 60 sh -c 'while :; do "$MOAT" ps -aq >/dev/null; done' &
+	local looker=$!
+	for ((i = 0; i < 600 / SLOW; i++)); do
+		moat create busybox true >/dev/null
+	done
+	kill $looker
+	moat ps -aq | xargs "$MOAT" rm >/dev/null
+}
+
 # Of 25,000 names, some of so many are made up twice.
 @test "a made-up name that is taken is made up anew" {
 	local count=$((400 / SLOW))
