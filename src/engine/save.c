@@ -54,15 +54,15 @@ static int describe(struct engine *engine, const struct state_image *image,
 	return 0;
 }
 
-/* The name that it was asked for by, unless that was its id. */
-static void add_reference(struct image_saved *saved, const char *name)
+/* The name that it was asked for by, where that is one of its own and not its id. */
+static void add_reference(struct image_saved *saved, const char *name,
+	const struct strv *references)
 {
 	AUTO_DONE(image_ref) ref = { 0 };
-	if (strncmp(name, "sha256:", 7) == 0 || image_ref_parse(name, &ref, NULL) < 0 ||
-		ref.tag == NULL)
+	if (image_ref_parse(name, &ref, NULL) < 0 || ref.tag == NULL)
 		return;
 	AUTO_FREE char *full = image_ref_full(&ref);
-	if (!strv_has(&saved->references, full))
+	if (strv_has(references, full) && !strv_has(&saved->references, full))
 		strv_add(&saved->references, full);
 }
 
@@ -85,15 +85,9 @@ static int add_image(struct saving *saving, const char *name, struct err *err)
 		saving->images[saving->len++] = (struct image_saved){ 0 };
 		r = describe(saving->engine, &image, &saving->images[i], err);
 	}
-	if (r < 0)
-		return r;
-	/* Six hexadecimal digits may be a name, too: it is one if the image has it. */
-	struct image_saved named = { 0 };
-	add_reference(&named, name);
-	if (named.references.len > 0 && strv_has(&references, named.references.items[0]))
-		add_reference(&saving->images[i], name);
-	image_saved_done(&named);
-	return 0;
+	if (r == 0)
+		add_reference(&saving->images[i], name, &references);
+	return r;
 }
 
 /* ---- its blobs ---- */

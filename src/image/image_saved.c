@@ -2,7 +2,6 @@
  * image-layout.md) with the list that `docker load` of any age and its like look for. */
 #include <string.h>
 
-#include "image/image_media.h"
 #include "image/image_source.h"
 
 #define MANIFEST_OCI "application/vnd.oci.image.manifest.v1+json"
