@@ -180,15 +180,23 @@ use_fake() {
 	moat kernel use "6.1.0-$1"
 }
 
+# Also where the test has failed: the others want the real one.
+more_teardown() {
+	local fakes
+	fakes=$(moat kernel ls -q | grep -v cloud) || return 0
+	moat kernel use "$(moat kernel ls -q | grep cloud)"
+	# shellcheck disable=SC2086 # a list of words
+	moat kernel rm $fakes
+}
+
 machine_is_there() {
 	[ -n "$(moat ps -aq)" ] && pgrep -f '@vmm' >/dev/null
 }
 
 @test "a guest that faults, resets, panics or hangs" {
-	local real end
+	local end
 	local -A said=([fault]='the guest has crashed (triple fault)' [reset]='the guest has reset itself'
 		[panic]="the guest's kernel panicked: made up")
-	real=$(moat kernel ls -q)
 	for end in fault reset panic; do
 		use_fake $end
 		run -125 --separate-stderr timeout 60 "$MOAT" run --isolation vm --rm --network none busybox true
@@ -208,8 +216,6 @@ machine_is_there() {
 		[[ $(cat "$TEST_DIR/said") == *"the machine's process ended while it was being set up" ]]
 		[ -z "$(moat ps -aq)" ] || remove_workloads
 	done
-	moat kernel use "$real"
-	moat kernel rm 6.1.0-fault 6.1.0-reset 6.1.0-panic 6.1.0-hang 6.1.0-spin
 }
 
 @test "kill -9 of the command, of the monitor, and of the machine's process" {
